@@ -1,0 +1,96 @@
+"""How every command speaks: its parser, its `--json` form, its faults.
+
+    def add(subparsers: Nouns) -> None:
+        parser = noun(subparsers, "doctor", help="say what is ready", examples=["vultus doctor"])
+        parser.set_defaults(handle=_handle)
+
+    def _handle(args: argparse.Namespace) -> int:
+        from vultus.faces.packs import find_pack      # heavy or slow: only here
+        say(args, {"ready": True}, ["everything is ready"])
+        return EXIT_DONE
+
+Results go to stdout (lines for people, or with `--json` one JSON object); progress, logs and faults
+go to stderr, so that `vultus ... --json | jq` always works.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from vultus.core.errors import VultusError
+
+__all__ = [
+    "EXIT_DONE",
+    "EXIT_FAULT",
+    "EXIT_NO",
+    "EXIT_STOPPED",
+    "Nouns",
+    "noun",
+    "say",
+    "tell_fault",
+    "verb",
+]
+
+if TYPE_CHECKING:
+    Nouns: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    Nouns = argparse._SubParsersAction
+
+EXIT_DONE = 0
+EXIT_NO = 1
+EXIT_FAULT = 2
+EXIT_STOPPED = 130
+
+
+def noun(
+    subparsers: Nouns, name: str, *, help: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Add the parser of one noun: its help, its examples, and `--json`."""
+    return _add(subparsers, name, help, examples)
+
+
+def verb(
+    verbs: Nouns, name: str, *, help: str, examples: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """Add the parser of a verb below a noun (`vultus models list`): the same manners as a noun."""
+    return _add(verbs, name, help, examples)
+
+
+def say(args: argparse.Namespace, record: Mapping[str, Any], lines: Iterable[str]) -> None:
+    """Write the outcome to stdout: with `--json` the record as one object, else the lines."""
+    if getattr(args, "json", False):
+        print(json.dumps(record, indent=2, ensure_ascii=False, sort_keys=False))
+    else:
+        for line in lines:
+            print(line)
+
+
+def tell_fault(fault: VultusError, *, as_json: bool) -> None:
+    """Write every line of a fault to stderr; with `--json` also as an object to stdout."""
+    lines = list(fault.lines())
+    if as_json:
+        print(json.dumps({"error": type(fault).__name__, "lines": lines}, ensure_ascii=False))
+    for position, line in enumerate(lines):
+        print(
+            f"vultus: {line}" if position == 0 or not line.startswith(" ") else line,
+            file=sys.stderr,
+        )
+
+
+def _add(
+    subparsers: Nouns, name: str, help: str, examples: Sequence[str]
+) -> argparse.ArgumentParser:
+    epilog = "\n".join(["examples:", *(f"  {line}" for line in examples)]) if examples else None
+    parser = subparsers.add_parser(
+        name,
+        help=help,
+        description=help[:1].upper() + help[1:] + ".",
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="write the outcome as one JSON object")
+    return parser

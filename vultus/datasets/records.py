@@ -1,0 +1,194 @@
+"""What curation knows about each picture, and what became of it.
+
+Notation
+    n          number of pictures that could be opened
+    emb        embedding of the chosen face    float32 (d,), unit length, one face pack
+    box_px     face box                        (x0, y0, x1, y1), half-open, upright picture
+    points_px  five points                     float32 (5, 2): image-left eye, image-right eye, nose,
+                                               image-left and image-right mouth corner
+    framing    face height / picture height    0..1; close_up >= 0.30 > half_body >= 0.16 > full_body
+Pictures are named by their file name below the pictures folder: it is the word the user knows them by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vultus.core.specs import setting
+
+Reason = Literal[
+    "unreadable",
+    "identical",
+    "edited",
+    "mirrored",
+    "cropped",
+    "no_face",
+    "several_faces",
+    "small_face",
+    "blurred",
+    "off_persona",
+]
+Role = Literal["reference", "training", "dropped"]
+Framing = Literal["close_up", "half_body", "full_body"]
+Facing = Literal["left", "ahead", "right"]
+
+REASON_WORDS: dict[str, str] = {
+    "unreadable": "cannot be opened",
+    "identical": "same picture twice",
+    "edited": "edited copy (recompressed, resized or recoloured)",
+    "mirrored": "mirrored copy",
+    "cropped": "crop of another picture",
+    "no_face": "no face found",
+    "several_faces": "several faces",
+    "small_face": "face too small to be measured",
+    "blurred": "blurred",
+    "off_persona": "another person",
+}
+
+
+@dataclass(frozen=True)
+class CurateSpec:
+    """How the pictures are curated before anything is trained."""
+
+    reference_share: float = setting(
+        0.34, help="share of the kept pictures held out as references", low=0.1, high=0.7
+    )
+    references_min: int = setting(
+        12, help="fewest references; the yardstick refuses to score with less", low=4, high=1000
+    )
+    training_min: int = setting(6, help="fewest pictures to train on", low=1, high=100000)
+    hash_bits: int = setting(
+        31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
+    )
+    match_cells: int = setting(
+        12, help="matched 8-px cells from which two pictures are laid over each other", low=8, high=400
+    )
+    off_persona_z: float = setting(
+        3.5, help="robust z below which a face is questioned", low=1.0, high=20.0
+    )
+    off_persona_ratio: float = setting(
+        0.5,
+        help="share of the median cosine below which a questioned face is another person",
+        low=0.0,
+        high=1.0,
+    )
+    blur_ratio: float = setting(
+        0.2, help="share of the median face sharpness below which a picture is blurred", low=0.0, high=1.0
+    )
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One picture that could be opened, with what was measured on it."""
+
+    name: str
+    content_id: str
+    width_px: int
+    height_px: int
+    caption: str
+    face_state: str
+    box_px: tuple[float, float, float, float] | None
+    points_px: tuple[tuple[float, float], ...] | None
+    sharpness: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def framing(self) -> Framing:
+        """Close-up, half body or full body, by the height of the face in the picture."""
+        if self.box_px is None:
+            return "full_body"
+        share = (self.box_px[3] - self.box_px[1]) / max(1, self.height_px)
+        if share >= 0.30:
+            return "close_up"
+        return "half_body" if share >= 0.16 else "full_body"
+
+    @property
+    def facing(self) -> Facing:
+        """Which side of the picture the face turns to, by where the nose lies between the eyes."""
+        if self.points_px is None:
+            return "ahead"
+        left, right, nose = self.points_px[0], self.points_px[1], self.points_px[2]
+        width = max(1e-6, right[0] - left[0])
+        offset = (nose[0] - (left[0] + right[0]) / 2) / width
+        if offset < -0.12:
+            return "left"
+        return "right" if offset > 0.12 else "ahead"
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two pictures that show one shot: which is kept, which goes, and how they differ."""
+
+    kept: str
+    dropped: str
+    kind: Literal["identical", "edited", "mirrored", "cropped"]
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A picture that is not used, and why."""
+
+    name: str
+    reason: Reason
+    detail: str
+    partner: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A picture of the frozen dataset.
+
+    `picture` is the file inside the frozen folder: the decoded, upright picture as PNG.
+    `cosine` is its leave-one-out similarity to the other kept pictures (unit: cosine).
+    """
+
+    name: str
+    role: Literal["reference", "training"]
+    content_id: str
+    picture: str
+    caption: str
+    framing: Framing
+    facing: Facing
+    width_px: int
+    height_px: int
+    cosine: float
+    lineage: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A frozen list of pictures: references and training pictures, and what was left out."""
+
+    persona: str
+    pack_digest: str
+    members: tuple[Member, ...]
+    drops: tuple[Drop, ...]
+    findings: tuple[Duplicate, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def references(self) -> tuple[Member, ...]:
+        """Pictures held out of training, in a stable order."""
+        return tuple(member for member in self.members if member.role == "reference")
+
+    @property
+    def training(self) -> tuple[Member, ...]:
+        """Pictures the trainer sees, in a stable order."""
+        return tuple(member for member in self.members if member.role == "training")
+
+
+__all__ = [
+    "REASON_WORDS",
+    "Candidate",
+    "CurateSpec",
+    "Dataset",
+    "Drop",
+    "Duplicate",
+    "Facing",
+    "Framing",
+    "Member",
+    "Reason",
+    "Role",
+]

@@ -1,0 +1,27 @@
+"""Engines: the only files of this room that load face nets.
+
+`open_engine(pack)` looks at the pack's detector kind and returns a `FaceEngine`. Nothing heavy is
+imported before that.
+"""
+
+from __future__ import annotations
+
+from vultus.faces.packs import Pack
+from vultus.faces.records import FaceEngine
+
+__all__ = ["open_engine"]
+
+
+def open_engine(pack: Pack, *, threads: int = 1) -> FaceEngine:
+    """An engine for this pack. `threads` is the size of each ONNX session's pool.
+
+    One thread is the default because runs use one process per core, and because two spinning pools
+    on one core are slower than one. Engines are not shared between threads: open one each.
+    """
+    if pack.detector.kind == "fake":
+        from vultus.faces.engines.fake import open_fake_engine
+
+        return open_fake_engine(pack)
+    from vultus.faces.engines.reader import open_reader
+
+    return open_reader(pack, threads=threads)

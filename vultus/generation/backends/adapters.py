@@ -1,0 +1,137 @@
+"""LoRAs on a resident base: loaded once, switched on, off and to another strength.
+
+A LoRA whose names or shapes do not fit is refused before anything is touched. Loaders of the field
+drop names that they do not know and render on without a word; here the number of modules that took
+effect must equal the number in the file.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vultus.core.errors import RenderError
+from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
+from vultus.core.weights import Header, require_lora
+from vultus.generation.backends.pipeline import COMPONENTS, quiet_libraries
+
+__all__ = ["Adapters"]
+
+# a dim-16 SDXL LoRA takes 114 MB; a sweep compares a handful of checkpoints at a time
+_LORAS_KEPT = 4
+_DOWN_ENDS = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """One LoRA in memory."""
+
+    name: str
+    on_text_encoders: bool
+
+
+class Adapters:
+    """The LoRAs of one pipeline."""
+
+    def __init__(self, pipe: Any) -> None:
+        self._pipe = pipe
+        self._loaded: OrderedDict[tuple[str, int, int], _Loaded] = OrderedDict()
+        self._made = 0
+        self._active: tuple[str, float] | None = None
+
+    def switch(self, lora: Path | None, strength: float) -> str:
+        """Make the base carry this LoRA at this strength, and nothing else.
+
+        Returns a mark of what is on the text encoders ("" = nothing): prompt embeddings made under
+        one mark hold for it only.
+        """
+        if lora is None or strength == 0.0:
+            if self._loaded:
+                self._pipe.disable_lora()
+            self._active = None
+            return ""
+        loaded = self._take(lora)
+        wanted = (loaded.name, strength)
+        if self._active != wanted:
+            self._pipe.enable_lora()
+            self._pipe.set_adapters([loaded.name], [strength])
+            self._active = wanted
+        return f"{loaded.name} {strength!r}" if loaded.on_text_encoders else ""
+
+    def _take(self, lora: Path) -> _Loaded:
+        header = require_lora(lora)
+        stat = lora.stat()
+        key = (str(lora.resolve()), stat.st_mtime_ns, stat.st_size)
+        if key in self._loaded:
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        while len(self._loaded) >= _LORAS_KEPT:
+            _, oldest = self._loaded.popitem(last=False)
+            self._pipe.delete_adapters(oldest.name)
+        self._active = None
+        self._loaded[key] = self._load(lora, header)
+        return self._loaded[key]
+
+    def _load(self, lora: Path, header: Header) -> _Loaded:
+        self._check_fit(lora, header)
+        self._made += 1
+        name = f"lora{self._made}"
+        try:
+            with quiet_libraries():
+                self._pipe.load_lora_weights(str(lora), adapter_name=name, local_files_only=True)
+        except (RuntimeError, ValueError, KeyError, IndexError, AttributeError) as error:
+            # what diffusers raises for a file it cannot read varies by format and version
+            first = (str(error).splitlines() or [type(error).__name__])[0]
+            raise _misfit(lora, f"cannot be loaded: {first}") from error
+        for part in COMPONENTS:
+            getattr(self._pipe, part).requires_grad_(False)
+        wanted = sum(tensor.endswith(_DOWN_ENDS) for tensor in header.tensors)
+        counts = {part: _count(getattr(self._pipe, part), name) for part in COMPONENTS}
+        found = sum(counts.values())
+        if found != wanted:
+            self._pipe.delete_adapters(name)
+            raise _misfit(lora, f"has {wanted} modules, of which {found} have a place in the base")
+        return _Loaded(name, counts["text_encoder"] + counts["text_encoder_2"] > 0)
+
+    def _check_fit(self, lora: Path, header: Header) -> None:
+        """Names and shapes of a kohya file against the base; other forms are left to diffusers."""
+        rows = self._table()
+        for name, tensor in header.tensors.items():
+            prefix, _, kind = name.partition(".")
+            if not prefix.startswith(("lora_unet_input", "lora_unet_middle", "lora_unet_output")):
+                if not prefix.startswith(("lora_te1_", "lora_te2_")):
+                    continue
+            row = rows.get(prefix)
+            if row is None:
+                raise _misfit(lora, f"adapts {prefix}, which this base does not have")
+            width = tensor.shape[1] if kind == "lora_down.weight" else row.in_features
+            height = tensor.shape[0] if kind == "lora_up.weight" else row.out_features
+            if (width, height) != (row.in_features, row.out_features):
+                what = f"was made for another size: {prefix} is {width} x {height}"
+                raise _misfit(lora, f"{what}, here {row.in_features} x {row.out_features}")
+
+    def _table(self) -> Mapping[str, LoraModule]:
+        pipe = self._pipe
+        rows = [
+            *unet_modules(dict(pipe.unet.config)),
+            *text_encoder_modules(pipe.text_encoder.config.to_dict(), 1),
+            *text_encoder_modules(pipe.text_encoder_2.config.to_dict(), 2),
+        ]
+        return {row.kohya_prefix: row for row in rows}
+
+
+def _count(component: Any, adapter: str) -> int:
+    """How many modules of a component carry this LoRA."""
+    return sum(adapter in getattr(module, "lora_A", {}) for module in component.modules())
+
+
+def _misfit(lora: Path, what: str) -> RenderError:
+    return RenderError(
+        what,
+        where=str(lora),
+        expected="a LoRA for this base's architecture (SDXL)",
+        next_command="vultus models list, or choose another checkpoint",
+    )

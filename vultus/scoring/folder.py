@@ -1,0 +1,265 @@
+"""Scores a folder of pictures against a folder of references: no training, no database.
+
+Notation
+    emb      embedding of the one chosen face    float32 (d,), unit length, one pack
+    cosine   to the centroid of the references   float in [-1, 1]
+    share    mean cosine of the pictures as a share of the references' own leave-one-out mean
+References are read strictly (state ok only: a blurred or crowded picture is no anchor); pictures
+are read by intention to treat (any face that could be measured counts, none counts as a miss).
+Without impostors there is no zero, hence no m10: what is left is the cosine beside the references'
+own self-consistency, and the report says so instead of inventing a zero. Impostors are best renders
+of the same base without the LoRA; strangers of another kind are too easy and flatter the score.
+Pictures of a folder count as independent, because nobody says which belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vultus.core.errors import ScoreError
+from vultus.core.progress import Progress
+from vultus.faces.records import FaceEngine, FaceResult
+from vultus.images.load import iter_folder
+from vultus.images.records import Picture, PictureFault
+from vultus.scoring.panel import score_cell
+from vultus.scoring.records import CellScore, RenderRow
+from vultus.scoring.yardstick import REFERENCES_MIN, Yardstick
+from vultus.stats.estimate import Estimate
+from vultus.stats.jackknife import interval, source_of
+
+__all__ = ["FolderScore", "ReadPicture", "score_folders"]
+
+REFERENCES_LEAST = 2
+"""Below this nothing can be said: one picture cannot be compared with itself."""
+
+WAITING = 8
+"""Pictures held in memory at a time (12 MP pictures are 36 MB each)."""
+
+
+@dataclass(frozen=True)
+class ReadPicture:
+    """One picture of a folder after the face engine has looked at it."""
+
+    path: Path
+    content_id: str
+    state: str
+    cosine: float | None
+    points: float | None = None
+    llr10: float | None = None
+
+
+@dataclass(frozen=True)
+class FolderScore:
+    """Everything that can honestly be said about a folder of pictures.
+
+    `score` is None when no yardstick could be frozen; `refused` then says why. `cosine` is the
+    mean over the pictures with a face; `share` its ratio to the references' own mean.
+    """
+
+    pack_name: str
+    pack_digest: str
+    pack_licence: str
+    references: tuple[ReadPicture, ...]
+    pictures: tuple[ReadPicture, ...]
+    impostors: tuple[ReadPicture, ...]
+    cosine: Estimate | None
+    share: Estimate | None
+    yardstick: Yardstick | None
+    score: CellScore | None
+    refused: tuple[str, ...]
+    faults: tuple[PictureFault, ...]
+
+    @property
+    def misses(self) -> int:
+        """Pictures without a face that could be compared."""
+        return sum(picture.cosine is None for picture in self.pictures)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What one folder gave: path, content id and face reading of each picture."""
+
+    seen: list[tuple[Path, str, FaceResult]]
+    faults: list[PictureFault]
+
+    def rows(self, states: Sequence[str] = ()) -> NDArray[np.float32]:
+        """Embeddings of the pictures in these states (any state when empty)."""
+        found = [
+            result.emb
+            for _, _, result in self.seen
+            if result.emb is not None and (not states or result.state in states)
+        ]
+        return np.stack(found).astype(np.float32) if found else np.zeros((0, 0), np.float32)
+
+
+def score_folders(
+    engine: FaceEngine,
+    references: Path,
+    pictures: Path,
+    impostors: Sequence[Path] = (),
+    *,
+    progress: Progress | None = None,
+) -> FolderScore:
+    """Read the folders with one engine and score the pictures against the references.
+
+    Raises ScoreError when fewer than two references or no picture could be read.
+    """
+    own = _read(engine, [references], progress)
+    probes = _read(engine, [pictures], progress)
+    mine = {content for _, content, _ in own.seen}
+    overlap = mine & {content for _, content, _ in probes.seen}
+    # An impostor folder may hold everybody (all persons of a test set): nobody is his own stranger.
+    known = mine | {content for _, content, _ in probes.seen}
+    strangers = _read(engine, impostors, progress, skip=known)
+    anchors = own.rows(("ok",))
+    if len(anchors) < REFERENCES_LEAST:
+        raise ScoreError(
+            f"{len(anchors)} of {len(own.seen)} references shows one clear face",
+            where=str(references),
+            expected=f"at least {REFERENCES_LEAST} pictures of one person, 12 for a score",
+            next_command="add pictures that show the face alone, sharp and large enough",
+        )
+    if not probes.seen:
+        raise ScoreError(
+            "there is no picture to score", where=str(pictures), expected="at least one picture"
+        )
+    yardstick = Yardstick(
+        references=anchors,
+        impostors=strangers.rows() if strangers.rows().size else anchors[:0],
+        impostor_prompts=tuple(c for _, c, result in strangers.seen if result.emb is not None),
+        pack_digest=engine.pack.digest,
+        persona=references.name,
+        reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
+        impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
+    )
+    refused = _refusals(yardstick, bool(impostors), len(overlap))
+    score = None if refused else score_cell(yardstick, _rows(probes))
+    cosine, share = _unanchored(yardstick, probes.rows())
+    return FolderScore(
+        pack_name=engine.pack.name,
+        pack_digest=engine.pack.digest,
+        pack_licence=engine.pack.licence,
+        references=_leave_one_out(own, yardstick),
+        pictures=_told(probes, yardstick, None if refused else yardstick),
+        impostors=_told(strangers, yardstick, None),
+        cosine=cosine,
+        share=share,
+        yardstick=yardstick,
+        score=score,
+        refused=refused,
+        faults=(*own.faults, *probes.faults, *strangers.faults),
+    )
+
+
+def _read(
+    engine: FaceEngine,
+    folders: Sequence[Path],
+    progress: Progress | None,
+    skip: Collection[str] = (),
+) -> _Read:
+    """Every picture of some folders, a handful in memory at a time; the same bytes count once."""
+    read = _Read([], [])
+    known = set(skip)
+    waiting: list[Picture] = []
+
+    def work_off() -> None:
+        results = engine.read_many([picture.rgb for picture in waiting])
+        for picture, result in zip(waiting, results, strict=True):
+            read.seen.append((picture.path, picture.content_id, result))
+            if progress is not None:
+                progress.advance(1, note=picture.path.name)
+        waiting.clear()
+
+    for found in _each(folders):
+        if isinstance(found, PictureFault):
+            read.faults.append(found)
+        elif found.content_id not in known:
+            known.add(found.content_id)
+            waiting.append(found)
+            if len(waiting) == WAITING:
+                work_off()
+    work_off()
+    return read
+
+
+def _each(folders: Sequence[Path]) -> Iterable[Picture | PictureFault]:
+    for folder in folders:
+        yield from iter_folder(folder)
+
+
+def _refusals(yardstick: Yardstick, impostors: bool, overlap: int) -> tuple[str, ...]:
+    """Why no m10 is given, in words; empty when it is."""
+    reasons: list[str] = []
+    if impostors:
+        reasons.extend(yardstick.faults())
+    else:
+        reasons.append(
+            "no impostors were given, so nobody knows what 0 would be: render the same prompts "
+            "without the LoRA and name that folder with --impostors"
+        )
+        if len(yardstick.references) < REFERENCES_MIN:
+            reasons.append(
+                f"{len(yardstick.references)} clear references, at least {REFERENCES_MIN} needed"
+            )
+    if overlap:
+        reasons.append(f"{overlap} of the pictures are references themselves")
+    return tuple(reasons)
+
+
+def _rows(probes: _Read) -> list[RenderRow]:
+    return [RenderRow(c, 0, result.emb, result.state) for _, c, result in probes.seen]
+
+
+def _unanchored(
+    yardstick: Yardstick, faces: NDArray[np.float32]
+) -> tuple[Estimate | None, Estimate | None]:
+    """Mean cosine of the faces found, and its share of the references' own mean.
+
+    Intervals by leaving out each picture and, from three references on, each reference.
+    """
+    if not faces.size:
+        return None, None
+    cosine = yardstick.cosines(faces)
+    value, genuine = float(cosine.mean()), yardstick.genuine_mean
+    without = (cosine.sum() - cosine) / max(1, len(cosine) - 1)
+    sources, share_sources = [source_of(without)], [source_of(without / genuine)]
+    if len(yardstick.references) >= 3:
+        left = yardstick.left_out
+        moved = left.centroids @ faces.astype(np.float64).mean(axis=0)
+        sources.append(source_of(moved))
+        share_sources.append(source_of(moved / left.genuine_means))
+    n = len(cosine)
+    return (
+        Estimate(value, *interval(value, sources), "cosine", n),
+        Estimate(value / genuine, *interval(value / genuine, share_sources), "share", n),
+    )
+
+
+def _leave_one_out(own: _Read, yardstick: Yardstick) -> tuple[ReadPicture, ...]:
+    """References with their cosine to all the others; unclear ones have none."""
+    values = iter(yardstick.genuine.tolist())
+    return tuple(
+        ReadPicture(path, c, result.state, next(values) if result.state == "ok" else None)
+        for path, c, result in own.seen
+    )
+
+
+def _told(
+    read: _Read, yardstick: Yardstick, anchored: Yardstick | None
+) -> tuple[ReadPicture, ...]:
+    """Pictures with their cosine and, on a sound yardstick, their place on the scale."""
+    told = []
+    for path, content, result in read.seen:
+        if result.emb is None:
+            told.append(ReadPicture(path, content, result.state, None))
+            continue
+        cosine = yardstick.cosines(result.emb[None].astype(np.float32))
+        points = None if anchored is None else float(anchored.points(cosine)[0])
+        llr10 = None if anchored is None else float(anchored.calibration.llr10(cosine)[0])
+        told.append(ReadPicture(path, content, result.state, float(cosine[0]), points, llr10))
+    return tuple(told)

@@ -1,0 +1,206 @@
+"""Scores one cell: every render of its panel counts, also the ones without a face.
+
+Notation
+    s      cosine of a render to the centroid of the references; the impostor mean if no face
+    G, I   cosines of references and impostors (see `scoring.yardstick`)
+    m10  = 10 (mean s - mean I) / (mean G - mean I)
+The interval adds up two kinds of luck, each measured by leaving one unit out (`stats.jackknife`):
+which references (new centroid, new G, new I), and which prompts with all their seeds. A prompt that
+impostors and renders share is left out of both: if it makes everybody look alike it moves both.
+Intention to treat: a missing face scores the impostor mean, 0 points. Dropping it would reward a
+LoRA for failing where it is bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vultus.core.errors import ScoreError
+from vultus.scoring.records import CellScore, GroupScore, RenderRow, RenderScore
+from vultus.scoring.yardstick import Yardstick
+from vultus.stats.compare import paired_difference
+from vultus.stats.estimate import Estimate, wilson
+from vultus.stats.jackknife import Source, interval, source_of
+
+__all__ = ["CLOSER_THAN_REAL", "difference", "score_cell"]
+
+Floats = NDArray[np.float64]
+
+CLOSER_THAN_REAL = 10.5
+"""Above this the renders are closer to the persona than its own pictures: suspect copying."""
+
+
+def score_cell(
+    yardstick: Yardstick,
+    rows: Sequence[RenderRow],
+    *,
+    confidence: float = 0.95,
+    n_runs: int = 1,
+) -> CellScore:
+    """The score of one cell from the faces of its renders, missing ones included.
+
+    Raises ScoreError on a yardstick that cannot carry a score, and on rows that are not one cell.
+    """
+    yardstick.require()
+    _check(yardstick, rows)
+    cosine = _cosines(yardstick, rows)
+    renders = _render_scores(yardstick, rows, cosine)
+    m10 = _m10(yardstick, rows, confidence, n_runs)
+    groups: list[GroupScore] = []
+    for name in dict.fromkeys(row.group for row in rows if row.group):
+        part = [row for row in rows if row.group == name]
+        estimate = _m10(yardstick, part, confidence, n_runs)
+        groups.append(GroupScore(name, estimate, sum(row.missing for row in part), len(part)))
+    misses = sum(row.missing for row in rows)
+    above = int(np.sum(cosine[~np.isnan(cosine)] >= yardstick.genuine_cut))
+    counted = np.where(np.isnan(cosine), yardstick.impostor_mean, cosine)
+    return CellScore(
+        m10=m10,
+        cosine_mean=float(counted.mean()),
+        misses=misses,
+        n_renders=len(rows),
+        miss_rate=wilson(misses, len(rows), confidence=confidence),
+        yield_share=wilson(above, len(rows), confidence=confidence),
+        llr10_mean=float(yardstick.calibration.llr10(counted).mean()),
+        groups=tuple(groups),
+        renders=renders,
+        flags=_flags(m10, misses, rows),
+        yardstick_digest=yardstick.digest,
+    )
+
+
+def difference(a: CellScore, b: CellScore, *, confidence: float = 0.95) -> Estimate:
+    """a - b in m10, paired by block and clustered by prompt.
+
+    Both cells must have rendered the same blocks. The interval is about the renders only; what
+    the references add is common to both arms and cancels when they share a yardstick.
+    """
+    left = {(r.prompt_id, r.seed): r.points for r in a.renders}
+    right = {(r.prompt_id, r.seed): r.points for r in b.renders}
+    if left.keys() != right.keys():
+        common = len(left.keys() & right.keys())
+        raise ScoreError(
+            f"the cells share {common} blocks of {len(left)} and {len(right)}",
+            expected="the same prompts and seeds on both sides",
+        )
+    blocks = sorted(left)
+    return paired_difference(
+        np.array([left[block] for block in blocks]),
+        np.array([right[block] for block in blocks]),
+        [prompt for prompt, _ in blocks],
+        "m10",
+        confidence=confidence,
+    )
+
+
+def _check(yardstick: Yardstick, rows: Sequence[RenderRow]) -> None:
+    if not rows:
+        raise ScoreError("a cell without renders has no score", expected="at least one render")
+    blocks = {row.block for row in rows}
+    if len(blocks) != len(rows):
+        raise ScoreError(
+            f"{len(rows)} renders but only {len(blocks)} different prompt and seed pairs",
+            expected="every block once per cell",
+        )
+    width = yardstick.references.shape[1]
+    for row in rows:
+        if row.emb is not None and row.emb.shape != (width,):
+            raise ScoreError(
+                f"an embedding of shape {row.emb.shape} met a yardstick of width {width}",
+                where=f"prompt {row.prompt_id}, seed {row.seed}",
+                expected="faces read with the yardstick's own pack",
+            )
+
+
+def _cosines(yardstick: Yardstick, rows: Sequence[RenderRow]) -> Floats:
+    """(n,) cosines, nan where there is no face."""
+    faces = [row.emb for row in rows if row.emb is not None]
+    values = np.full(len(rows), np.nan)
+    if faces:
+        found = np.array([row.emb is not None for row in rows])
+        values[found] = yardstick.cosines(np.stack(faces).astype(np.float32))
+    return values
+
+
+def _render_scores(
+    yardstick: Yardstick, rows: Sequence[RenderRow], cosine: Floats
+) -> tuple[RenderScore, ...]:
+    points = yardstick.points(cosine)
+    evidence = yardstick.calibration.llr10(cosine)
+    scored = []
+    for row, c, p, e in zip(rows, cosine, points, evidence, strict=True):
+        scored.append(
+            RenderScore(
+                prompt_id=row.prompt_id,
+                seed=row.seed,
+                group=row.group,
+                state=row.state,
+                cosine=None if row.missing else float(c),
+                points=0.0 if row.missing else float(p),
+                llr10=None if row.missing else float(e),
+            )
+        )
+    return tuple(scored)
+
+
+def _m10(
+    yardstick: Yardstick, rows: Sequence[RenderRow], confidence: float, n_runs: int
+) -> Estimate:
+    """The anchored mean and its interval; a miss adds 0 points and is counted below."""
+    points = np.nan_to_num(yardstick.points(_cosines(yardstick, rows)), nan=0.0)
+    value = float(points.mean())
+    sources = [_reference_luck(yardstick, rows), *_prompt_luck(yardstick, rows)]
+    low, high = interval(value, sources, confidence=confidence)
+    return Estimate(value, low, high, "m10", len(rows), n_runs, confidence)
+
+
+def _reference_luck(yardstick: Yardstick, rows: Sequence[RenderRow]) -> Source:
+    """How m10 moves when each reference is left out: centroid and both anchors move with it."""
+    left = yardstick.left_out
+    impostor_means = left.centroids @ yardstick.impostors.astype(np.float64).mean(axis=0)
+    faces = [row.emb for row in rows if row.emb is not None]
+    excess = np.zeros(len(left.centroids))
+    if faces:
+        mean_face = np.stack(faces).astype(np.float64).mean(axis=0)
+        excess = (left.centroids @ mean_face - impostor_means) * (len(faces) / len(rows))
+    return source_of(10.0 * excess / (left.genuine_means - impostor_means))
+
+
+def _prompt_luck(yardstick: Yardstick, rows: Sequence[RenderRow]) -> tuple[Source, ...]:
+    """How m10 moves when each prompt is left out; other prompts of the impostors come on top."""
+    cosine = _cosines(yardstick, rows)
+    own = sorted({row.prompt_id for row in rows})
+    others = sorted(set(yardstick.impostor_prompts) - set(own))
+    prompts = np.array([row.prompt_id for row in rows])
+    strangers = np.array(yardstick.impostor_prompts)
+
+    def without(name: str) -> float:
+        kept, impostors = cosine[prompts != name], yardstick.strangers[strangers != name]
+        zero = float(impostors.mean())
+        span = yardstick.genuine_mean - zero
+        return float(10.0 * np.where(np.isnan(kept), 0.0, kept - zero).mean() / span)
+
+    if len(own) < 2 or (len(others) == 0 and len(set(yardstick.impostor_prompts)) < 2):
+        return (source_of(np.zeros(1)),)
+    sources = [source_of(np.array([without(name) for name in own]))]
+    if len(others) > 1:
+        sources.append(source_of(np.array([without(name) for name in others])))
+    return tuple(sources)
+
+
+def _flags(m10: Estimate, misses: int, rows: Sequence[RenderRow]) -> tuple[str, ...]:
+    found: list[str] = []
+    if m10.value > CLOSER_THAN_REAL:
+        found.append(
+            "closer to the persona than its own pictures are to each other: "
+            "check for copied training pictures"
+        )
+    if misses * 10 > len(rows):
+        found.append(f"no face in {misses} of {len(rows)} renders; each counts as 0 points")
+    prompts = len({row.prompt_id for row in rows})
+    if prompts < 6:
+        found.append(f"only {prompts} prompts: the interval is a rough one")
+    return tuple(found)

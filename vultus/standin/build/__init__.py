@@ -1,0 +1,1 @@
+"""How the stand-in world's micro models are made, from the renderer's pictures to the shipped files."""

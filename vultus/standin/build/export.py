@@ -1,0 +1,156 @@
+"""From training checkpoints to what ships: ONNX nets of the face pack and oracle, diffusers folders of the bases.
+
+Notation
+    initialiser   a weight inside an ONNX file, stored float16 and cast to float32 when a session opens: half the bytes
+The three bases share one VAE, two tokenizers and a scheduler by content; each folder stands alone all the same, because
+users copy folders. Only UNets differ in size that matters (5.7 MB each in float16).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnx
+import torch
+from diffusers import AutoencoderTiny, DDIMScheduler
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from vultus.core.files import write_bytes, write_text
+from vultus.faces import packs
+from vultus.standin.build.base import Base
+from vultus.standin.build.faces import FACE_PX, TEMPLATE_PX
+from vultus.standin.build.loop import rearranged
+from vultus.standin.build.tokens import write_tokenizer
+
+__all__ = ["export_base", "export_net", "write_pack"]
+
+_OPSET: Final = 17
+
+
+class _Points(nn.Module):
+    """The detector with its logit turned into a probability."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        points, score = self.net(image)
+        return points, torch.sigmoid(score)
+
+
+def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store float32 weights as float16 behind a Cast node."""
+    graph = model.graph
+    casts = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < 256:
+            continue
+        name = tensor.name
+        small = numpy_helper.from_array(
+            numpy_helper.to_array(tensor).astype(np.float16), name + "_half"
+        )
+        graph.initializer.remove(tensor)
+        graph.initializer.append(small)
+        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
+    for node in reversed(casts):
+        graph.node.insert(0, node)
+    onnx.checker.check_model(model)
+    return model
+
+
+def export_net(
+    net: nn.Module,
+    path: Path,
+    *,
+    side_px: int,
+    inputs: str,
+    outputs: list[str],
+    points: bool = False,
+) -> None:
+    """Write one net as ONNX with a free batch size."""
+    net = rearranged((_Points(net) if points else net).eval().float(), torch.contiguous_format)
+    beside = path.with_suffix(".raw.onnx")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        net,
+        (torch.rand(2, 3, side_px, side_px),),
+        str(beside),
+        input_names=[inputs],
+        output_names=outputs,
+        dynamic_axes={name: {0: "batch"} for name in [inputs, *outputs]},
+        opset_version=_OPSET,
+        dynamo=False,
+    )
+    write_bytes(path, _halved(onnx.load(str(beside))).SerializeToString())
+    beside.unlink()
+
+
+def write_pack(folder: Path) -> None:
+    """Write pack.toml beside the exported nets: judge `a`, second opinion `b`."""
+    template = tuple((float(x), float(y)) for x, y in np.round(TEMPLATE_PX.astype(np.float64), 3))
+    recognisers = {
+        which: packs.RecogniserSpec(
+            file=f"recogniser_{which}.onnx",
+            size_px=FACE_PX,
+            template_px=template,
+            origin="corner",
+            fill=128,
+        )
+        for which in ("a", "b")
+    }
+    spec = packs.PackSpec(
+        name="standin",
+        licence="Apache-2.0",
+        judge="a",
+        source="vultus.standin.build",
+        terms="Trained on rendered people only: it knows nothing of real faces.",
+        detector=packs.DetectorSpec(kind="standin", file="landmarks.onnx", min_score=0.5),
+        recognisers=recognisers,
+        limits=packs.LimitSpec(min_face_px=16.0, max_spread=0.08),
+    )
+    packs.write_pack(folder, spec)
+
+
+def export_base(model: Base, vae: AutoencoderTiny, folder: Path) -> None:
+    """Write a base as a diffusers folder in float16, as SDXL checkpoints are shared."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for name, part in (
+        ("unet", model.unet),
+        ("text_encoder", model.text_encoder),
+        ("text_encoder_2", model.text_encoder_2),
+        ("vae", vae),
+    ):
+        copy = part.to(memory_format=torch.contiguous_format).half()
+        copy.save_pretrained(folder / name, safe_serialization=True)
+        part.float()
+    for name in ("tokenizer", "tokenizer_2"):
+        write_tokenizer(folder / name)
+    DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    ).save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "StableDiffusionXLPipeline",
+        "_diffusers_version": "0.42.1",
+        "force_zeros_for_empty_prompt": True,
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "text_encoder_2": ["transformers", "CLIPTextModelWithProjection"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "tokenizer_2": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderTiny"],
+    }
+    write_text(folder / "model_index.json", json.dumps(index, indent=2) + "\n")

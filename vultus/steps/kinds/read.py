@@ -1,0 +1,49 @@
+"""Kind `read`: renders become faces: a state and, where there is one, an embedding.
+
+    inputs   renders (content ids, in order), pack (digest)
+    files    r000, r001, ...
+    hints    face_pack (name or folder)
+    outputs  states.json (a list), emb.npy (float32 (n, d); a row of zeros where there is no face)
+
+A picture without a face is an answer, not a failure: it keeps its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vultus.core.files import staged, write_json
+from vultus.images.load import load_picture
+from vultus.steps.kinds.resident import face_engine
+from vultus.steps.table import Job
+
+READ_BATCH = 16
+
+
+def work(job: Job) -> Mapping[str, Path]:
+    """Read every render with the pack's engine."""
+    engine = face_engine(str(job.hints["face_pack"]), str(job.inputs["pack"]))
+    paths = [job.files[f"r{i:03d}"] for i in range(len(job.inputs["renders"]))]
+    states: list[str] = []
+    rows: list[np.ndarray | None] = []
+    for start in range(0, len(paths), READ_BATCH):
+        batch = [load_picture(path).rgb for path in paths[start : start + READ_BATCH]]
+        for result in engine.read_many(batch):
+            states.append(result.state)
+            rows.append(result.emb)
+        job.advance(len(batch))
+    width = next((len(row) for row in rows if row is not None), 1)
+    emb = np.zeros((len(rows), width), dtype=np.float32)
+    for i, row in enumerate(rows):
+        if row is not None:
+            emb[i] = row
+    write_json(job.scratch / "states.json", states)
+    with staged(job.scratch / "emb.npy") as draft, draft.open("wb") as file:
+        np.save(file, emb, allow_pickle=False)
+    return {name: job.scratch / name for name in ("states.json", "emb.npy")}
+
+
+__all__ = ["READ_BATCH", "work"]

@@ -1,0 +1,91 @@
+"""What a worker keeps loaded between two orders: one renderer, one face engine.
+
+Loading a full-size base costs about half a minute, switching a LoRA on it a fraction of a second. One of each is
+kept, never two: two SDXL bases do not fit into 24 GB. A process has one worker thread, so nothing here is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vultus.core.errors import PackError
+from vultus.core.keys import canonical
+from vultus.core.registry import Registry
+from vultus.faces.engines import open_engine
+from vultus.faces.packs import find_pack
+from vultus.faces.records import FaceEngine
+from vultus.generation.records import Renderer, RenderSpec
+
+
+OpenRenderer = Callable[[Path, RenderSpec, str], Renderer]
+RENDERERS: Registry[OpenRenderer] = Registry("renderer")
+RENDERERS.add(
+    "diffusers",
+    "vultus.generation.backends.diffusers_backend:open_renderer",
+    help="diffusers in this process: folders and single files, LoRA switched without reloading",
+)
+RENDERERS.add(
+    "fake",
+    "vultus.generation.backends.fake:open_renderer",
+    help="draws planted answers instead of pictures, for tests",
+)
+
+
+@dataclass
+class _Resident:
+    renderer: Renderer | None = None
+    renderer_is: str = ""
+    engine: FaceEngine | None = None
+    engine_is: str = ""
+
+
+_HELD = _Resident()
+
+
+def face_engine(name: str, digest: str) -> FaceEngine:
+    """Return the face engine of a pack, loaded once; a pack that is not the one asked for is refused."""
+    if _HELD.engine is not None and _HELD.engine_is == digest:
+        return _HELD.engine
+    pack = find_pack(name)
+    if pack.digest != digest:
+        raise PackError(
+            f"face pack {name!r} changed while the run was under way",
+            where=str(pack.folder),
+            expected=digest,
+            next_command="run the same command again",
+        )
+    if _HELD.engine is None or _HELD.engine_is != pack.digest:
+        _HELD.engine = open_engine(pack)
+        _HELD.engine_is = pack.digest
+    return _HELD.engine
+
+
+def renderer(
+    backend: str, base: Path, base_digest: str, spec: RenderSpec, hints: Mapping[str, Any]
+) -> Renderer:
+    """Return a renderer with this base resident; another base is let go first."""
+    device = str(hints.get("device", "auto"))
+    wanted = canonical([backend, base_digest, spec, device])
+    if _HELD.renderer is not None and _HELD.renderer_is == wanted:
+        return _HELD.renderer
+    release()
+    _HELD.renderer = _open(backend, base, spec, device)
+    _HELD.renderer_is = wanted
+    return _HELD.renderer
+
+
+def release() -> None:
+    """Let go of the resident base, e.g. before a training wants the memory."""
+    if _HELD.renderer is not None:
+        _HELD.renderer.close()
+    _HELD.renderer, _HELD.renderer_is = None, ""
+
+
+def _open(backend: str, base: Path, spec: RenderSpec, device: str) -> Renderer:
+    return RENDERERS.get(backend)(base, spec, device)
+
+
+__all__ = ["RENDERERS", "face_engine", "release", "renderer"]

@@ -1,0 +1,132 @@
+"""The one list of kinds of work: here, and only here, the workshops meet.
+
+Each kind is a name, a version, and the function that does it. Raise the version when the meaning of an output
+changes: every key of that kind changes with it, and old outputs are no longer found.
+
+Notation
+    inputs    what enters the key           JSON values: scalars, content ids, keys of other steps, lists of them
+    files     where inputs lie now          name -> path; never in a key
+    hints     what only changes speed       device, threads; never in a key
+    scratch   a folder of this step's own   what a killed attempt left there is still there for the next one
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from vultus.core.errors import StepError
+
+
+class Advance(Protocol):
+    """How work tells that it goes on: `n` units are done."""
+
+    def __call__(self, n: float = 1, note: str = "") -> None: ...
+
+
+def _silent(n: float = 1, note: str = "") -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything one piece of work gets to see."""
+
+    kind: str
+    inputs: Mapping[str, Any]
+    files: Mapping[str, Path]
+    scratch: Path
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    advance: Advance = _silent
+
+
+Work = Callable[[Job], Mapping[str, Path]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work. `unit` is what its progress counts."""
+
+    name: str
+    version: int
+    unit: str
+    help: str
+    place: str
+
+
+KINDS: tuple[Kind, ...] = (
+    Kind(
+        "curate",
+        1,
+        "pictures",
+        "open pictures safely, drop duplicates and strangers, hold out references, freeze the dataset",
+        "vultus.steps.kinds.curate:work",
+    ),
+    Kind(
+        "train",
+        1,
+        "steps",
+        "train a LoRA on the frozen training pictures and keep its checkpoints",
+        "vultus.steps.kinds.train:work",
+    ),
+    Kind(
+        "render",
+        1,
+        "renders",
+        "render blocks (prompt, seed) with one base, one checkpoint and one strength",
+        "vultus.steps.kinds.render:work",
+    ),
+    Kind(
+        "read",
+        1,
+        "renders",
+        "find the face in each render and measure it with a face pack",
+        "vultus.steps.kinds.read:work",
+    ),
+    Kind(
+        "yardstick",
+        1,
+        "yardsticks",
+        "freeze the scale of one base: references against impostors",
+        "vultus.steps.kinds.measure:freeze",
+    ),
+    Kind(
+        "score",
+        1,
+        "cells",
+        "score the renders of cells on a frozen yardstick",
+        "vultus.steps.kinds.measure:score",
+    ),
+    Kind(
+        "report",
+        1,
+        "pages",
+        "write the outcome of a run as one self-contained HTML page",
+        "",
+    ),
+)
+"""`report` has no function here: it is told by a floor above, through the same ledger."""
+
+
+def kind(name: str) -> Kind:
+    """Return the row of a kind."""
+    for row in KINDS:
+        if row.name == name:
+            return row
+    raise StepError(
+        f"there is no kind of work called {name!r}",
+        expected=f"one of {', '.join(row.name for row in KINDS)}",
+    )
+
+
+def do(job: Job) -> Mapping[str, Path]:
+    """Do one job with the function its kind names; the outputs lie in the job's scratch folder."""
+    module, _, name = kind(job.kind).place.partition(":")
+    work: Work = getattr(importlib.import_module(module), name)
+    return work(job)
+
+
+__all__ = ["KINDS", "Advance", "Job", "Kind", "Work", "do", "kind"]

@@ -1,0 +1,105 @@
+"""Which weights a base's name stands for, and the digest that stands for them in keys.
+
+A name is `standin/<name>` (package data), a path relative to the workspace, or an absolute path; it must be a
+diffusers folder or one .safetensors file. The digest covers every file of a folder but its documentation. Hashing a
+7 GB file costs 20 seconds, so digests are remembered by path, size and time of change; the memory is a convenience
+and may be deleted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from vultus.core.errors import WeightsError
+from vultus.core.files import write_json
+from vultus.core.keys import canonical, content_id, file_content_id
+from vultus.core.registry import hint
+from vultus.core.weights import require_base
+
+PACKAGED = "standin/"
+_SILENT = {".md", ".txt", ".png", ".jpg"}
+
+
+@dataclass(frozen=True)
+class Base:
+    """One base model: the user's name for it, where it lies, and the digest of its weights."""
+
+    name: str
+    path: Path
+    digest: str
+
+
+def find_base(name: str, folder: Path, memory: Path) -> Base:
+    """Resolve a base's name. Raises WeightsError when it is not a base this program can load."""
+    path = packaged_base(name) if name.startswith(PACKAGED) else (folder / name).expanduser()
+    if not path.exists():
+        raise WeightsError(
+            f"there is no base {name!r}",
+            where=str(path),
+            expected="a diffusers folder or a .safetensors file",
+            next_command="check `bases` in vultus.toml (paths are relative to that file)",
+        )
+    require_base(path)
+    return Base(name, path.resolve(), base_digest(path.resolve(), memory))
+
+
+def packaged_base(name: str) -> Path:
+    """Return the folder of a base that ships with the package, without importing it."""
+    spec = importlib.util.find_spec("vultus")
+    assert spec is not None and spec.submodule_search_locations
+    root = Path(next(iter(spec.submodule_search_locations))) / "standin" / "weights" / "bases"
+    wanted = name.removeprefix(PACKAGED)
+    known = sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+    if wanted not in known:
+        raise WeightsError(
+            f"there is no stand-in base {wanted!r}{hint(wanted, known)}",
+            where=str(root),
+            expected=f"one of {', '.join(PACKAGED + n for n in known)}"
+            if known
+            else "an installation with the stand-in weights",
+            next_command="vultus models list",
+        )
+    return root / wanted
+
+
+def base_digest(path: Path, memory: Path) -> str:
+    """Digest of a base's weights and configuration, remembered while the files do not change."""
+    files = _files(path)
+    seen = canonical([[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files])
+    cache = memory / "digests.json"
+    known = _remembered(cache)
+    key = content_id(seen.encode())
+    if key in known:
+        return known[key]
+    if path.is_file():
+        digest = file_content_id(path)
+    else:
+        rows = [[f.relative_to(path).as_posix(), file_content_id(f)] for f in files]
+        digest = content_id(canonical(rows).encode())
+    write_json(cache, {**known, key: digest})
+    return digest
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(f for f in path.rglob("*") if f.is_file() and not _is_words(f))
+
+
+def _is_words(path: Path) -> bool:
+    """True for documentation; merges.txt is part of a tokenizer."""
+    return path.suffix.lower() in _SILENT and path.name != "merges.txt"
+
+
+def _remembered(cache: Path) -> dict[str, str]:
+    try:
+        table = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(k): str(v) for k, v in table.items()} if isinstance(table, dict) else {}
+
+
+__all__ = ["PACKAGED", "Base", "base_digest", "find_base", "packaged_base"]

@@ -1,0 +1,98 @@
+"""Run a workspace with everything a run needs around it: the lock, the workers, the progress line.
+
+    with open_pool(given, progress) as (pool, lanes):
+        outcome = run(given, pool, lanes)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vultus.core.progress import Progress
+from vultus.steps.orders import Pool
+from vultus.steps.pools import InlinePool, ProcessPool
+from vultus.studies.given import Given, gather
+from vultus.studies.outcome import Outcome
+from vultus.studies.requests import total_cost
+from vultus.studies.run import run
+from vultus.studies.workspace import Workspace
+
+AUTO_LANES = 2
+LARGE_BASE_BYTES = 1_000_000_000
+NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+
+
+def drive(
+    workspace: Workspace,
+    *,
+    retry_failed: bool = False,
+    inline: bool = False,
+    quiet: bool = False,
+) -> Outcome:
+    """Run a workspace from its files to its outcome, or look all of it up.
+
+    `inline` keeps all work in this process. Raises a VultusError that says what to do next; BusyError when another
+    run is at work in this workspace.
+    """
+    given = gather(workspace, retry_failed=retry_failed)
+    lanes = 1 if inline else count_lanes(given)
+    with workspace.at_work(), Progress(total_cost(given, lanes), "run", quiet=quiet) as progress:
+        with open_pool(given, lanes, progress, inline=inline) as pool:
+            return run(given, pool, lanes)
+
+
+@contextmanager
+def open_pool(
+    given: Given, lanes: int, progress: Progress | None, *, inline: bool = False
+) -> Iterator[Pool]:
+    """Open a pool for a run and end its workers whatever happens."""
+    folder = given.workspace.memory
+    pool: InlinePool | ProcessPool
+    if inline:
+        pool = InlinePool(folder, progress)
+    else:
+        pool = ProcessPool(folder, lanes, progress, worker_environment(lanes))
+    try:
+        yield pool
+    finally:
+        pool.close()
+
+
+def count_lanes(given: Given) -> int:
+    """How many workers serve this run best.
+
+    One per run where a graphics card does the work (two bases would not fit) or where the bases are of full size
+    (each worker holds one in memory); otherwise one per core, up to two: the stand-in nets run best on one thread.
+    """
+    if given.plan.machine.workers:
+        return given.plan.machine.workers
+    if given.plan.machine.device == "cuda" or (
+        given.plan.machine.device == "auto" and NVIDIA_DRIVER.exists()
+    ):
+        return 1
+    if any(_size_bytes(base.path) > LARGE_BASE_BYTES for base in given.bases.values()):
+        return 1
+    return max(1, min(AUTO_LANES, len(os.sched_getaffinity(0))))
+
+
+def worker_environment(lanes: int) -> dict[str, str]:
+    """Threads per worker: cores shared out, and no spinning, which makes two pools slower than one."""
+    threads = max(1, len(os.sched_getaffinity(0)) // lanes)
+    return {
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _size_bytes(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+__all__ = ["count_lanes", "drive", "open_pool", "worker_environment"]

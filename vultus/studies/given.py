@@ -1,0 +1,104 @@
+"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures.
+
+Everything that can be wrong with the user's input and needs no net is found here, in a second, so that nobody
+learns after an hour of training that a base was a LoRA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vultus.core.errors import DatasetError
+from vultus.datasets.listing import Row, list_inputs
+from vultus.datasets.persona import Persona
+from vultus.faces.packs import Pack, find_pack
+from vultus.studies.bases import Base, find_base
+from vultus.studies.plan import RunSpec
+from vultus.studies.workspace import Workspace
+from vultus.sweeps.cells import Block, Cell, list_blocks, list_cells
+
+
+@dataclass(frozen=True)
+class Given:
+    """The input of one run, resolved."""
+
+    workspace: Workspace
+    persona: Persona
+    plan: RunSpec
+    pictures: tuple[Row, ...]
+    bases: dict[str, Base]
+    pack_name: str
+    pack: Pack
+    retry_failed: bool = False
+
+    @property
+    def training_base(self) -> Base:
+        """The base that the LoRA is trained on."""
+        return self.bases[self.plan.trains_on]
+
+    @property
+    def panel(self) -> list[Block]:
+        """The blocks every cell renders."""
+        return list_blocks(self.plan.panel.prompts.rows(), self.plan.panel.seeds)
+
+    @property
+    def fresh(self) -> list[Block]:
+        """The blocks that confirm the chosen cell and chose nothing."""
+        return list_blocks(self.plan.confirm.prompts.rows(), self.plan.confirm.seeds)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every cell with a LoRA."""
+        steps = self.plan.train.checkpoint_steps
+        return list_cells(self.plan.bases, steps, self.plan.sweep.strengths)
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """What speeds the work up or finds it, and never enters a key."""
+        return {
+            "device": self.plan.machine.device,
+            "face_pack": self.pack_name,
+            "retry_failed": self.retry_failed,
+        }
+
+
+def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
+    """Resolve a workspace. Raises SpecError, DatasetError, WeightsError or PackError, before any work."""
+    persona, plan = workspace.load()
+    pictures = list_inputs(workspace.pictures)
+    _refuse_few(workspace.pictures, pictures, plan)
+    workspace.refuse_unwritable()
+    names = dict.fromkeys((*plan.bases, plan.trains_on))
+    bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
+    pack_name = _pack_name(plan.face_pack, workspace.folder)
+    pack = find_pack(pack_name)
+    return Given(
+        workspace, persona, plan, tuple(pictures), bases, pack_name, pack, retry_failed
+    )
+
+
+def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:
+    needed = plan.curate.references_min + plan.curate.training_min
+    if len(pictures) >= needed:
+        return
+    count = len(pictures)
+    raise DatasetError(
+        "the folder holds no pictures"
+        if count == 0
+        else f"only {count} picture{'' if count == 1 else 's'} in the folder",
+        where=str(folder),
+        expected=f"at least {needed}: {plan.curate.references_min} held out as references,"
+        f" {plan.curate.training_min} to train on; 30 or more serve better",
+        next_command=f"put pictures of the persona into {folder} and run the same command again",
+    )
+
+
+def _pack_name(name: str, folder: Path) -> str:
+    """A pack given as a folder is relative to vultus.toml, like every path in it."""
+    here = (folder / name).expanduser()
+    return str(here.resolve()) if (here / "pack.toml").is_file() else name
+
+
+__all__ = ["Given", "gather"]

@@ -1,0 +1,91 @@
+"""What a run found: everything a report tells, and the keys of the steps it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vultus.datasets.persona import Persona
+from vultus.datasets.records import Dataset
+from vultus.scoring.records import CellScore, GateVerdict
+from vultus.scoring.yardstick import Yardstick
+from vultus.studies.bases import Base
+from vultus.studies.plan import RunSpec
+from vultus.studies.requests import Checkpoint
+from vultus.sweeps.cells import Block, Cell
+from vultus.sweeps.choose import Choice
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """The yardstick of one base, or why there is none."""
+
+    base: str
+    yardstick: Yardstick
+    refused: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class CellOutcome:
+    """One cell: its score, and its renders by block."""
+
+    cell: Cell
+    score: CellScore
+    renders: Mapping[Block, Path]
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How long one kind of work took when it was done, however long ago."""
+
+    kind: str
+    seconds: float
+    steps: int
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One whole run."""
+
+    persona: Persona
+    plan: RunSpec
+    bases: Mapping[str, Base]
+    pack_name: str
+    pack_digest: str
+    pack_licence: str
+    dataset: Dataset
+    dataset_folder: Path
+    pictures_listed: int
+    checkpoints: tuple[Checkpoint, ...]
+    losses: tuple[tuple[int, float], ...]
+    training_notes: tuple[str, ...]
+    scales: tuple[Scale, ...]
+    fresh_scale: Scale
+    cells: tuple[CellOutcome, ...]
+    choice: Choice
+    fresh: CellOutcome
+    fresh_alone: CellOutcome
+    gate: GateVerdict
+    stages: tuple[Stage, ...]
+    swept_rounds: int
+    swept_stop: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+
+    def cell(self, cell: Cell) -> CellOutcome:
+        """The outcome of one cell."""
+        for one in self.cells:
+            if one.cell == cell:
+                return one
+        raise KeyError(cell)
+
+    @property
+    def chosen_checkpoint(self) -> Checkpoint:
+        """The weight file of the chosen cell."""
+        return next(one for one in self.checkpoints if one.step == self.choice.chosen.checkpoint)
+
+
+__all__ = ["CellOutcome", "Outcome", "Scale", "Stage"]

@@ -1,0 +1,182 @@
+"""What a run does: vultus.toml as one frozen plan, with every setting documented.
+
+A prompt contains the word {persona}. With the LoRA it reads "<trigger> <class words>"; for the impostor
+renders, which show what the base draws without the persona, it reads "<class words>".
+
+Prompts are listed by framing, because a face that fills the picture is easier to match than a small one:
+a report that pools them says nothing about either.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from vultus.core import specs
+from vultus.core.errors import SpecError
+from vultus.core.specs import setting
+from vultus.datasets.records import CurateSpec
+from vultus.generation.records import RenderSpec
+from vultus.steps.kinds.resident import RENDERERS
+from vultus.steps.kinds.train import TRAINERS
+from vultus.sweeps.allocate import ALLOCATORS
+from vultus.sweeps.cells import PERSONA_WORD
+from vultus.training.records import TrainSpec
+
+PLAN_FILE = "vultus.toml"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts by framing. Each contains {persona}."""
+
+    close_up: tuple[str, ...] = setting((), help="prompts whose face fills the picture")
+    half_body: tuple[str, ...] = setting((), help="prompts that show head and chest")
+    full_body: tuple[str, ...] = setting((), help="prompts that show the whole figure")
+
+    def rows(self) -> tuple[tuple[str, str], ...]:
+        """Every prompt as (framing, text), in the order of the file."""
+        return tuple((f.name, text) for f in fields(self) for text in getattr(self, f.name))
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Prompts x seeds: one prompt with one seed is a block."""
+
+    seeds: tuple[int, ...] = setting((1,), help="starting noises of every prompt")
+    prompts: Prompts = field(default_factory=Prompts)
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """Which cells are rendered and how the next ones are decided."""
+
+    strengths: tuple[float, ...] = setting(
+        (0.0, 0.4, 0.7, 1.0, 1.3), help="LoRA strengths; 0 shows the base alone and is always rendered"
+    )
+    allocator: str = setting(
+        "grid",
+        help="grid renders every cell; halving drops the weaker half each round",
+        choices=lambda: ALLOCATORS.names(),
+    )
+    indifference_m10: float = setting(
+        0.3, help="cells this close to the best count as tied; the mildest of them is chosen",
+        low=0.0, high=5.0,
+    )
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """The bar a chosen cell must clear on fresh prompts and seeds."""
+
+    m10: float = setting(8.0, help="m10 the chosen cell must reach", low=0.0, high=10.0)
+    worst_group_m10: float = setting(
+        6.0, help="m10 that every framing of the panel must reach", low=0.0, high=10.0
+    )
+    miss_rate_max: float = setting(
+        0.10, help="largest share of renders without a usable face", low=0.0, high=1.0
+    )
+    confidence: float = setting(
+        0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """What does the work. None of this enters a key: it changes the speed, not the question."""
+
+    workers: int = setting(
+        0, help="worker processes; 0 = one per GPU, else one per core up to two", low=0, high=64
+    )
+    device: str = setting("auto", help="where nets run", choices=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """vultus.toml: bases, face pack, curation, training, panel, sweep, gate."""
+
+    bases: tuple[str, ...] = setting(
+        ("standin/plain",),
+        help="base models to render with: standin/<name>, a diffusers folder or one .safetensors file",
+    )
+    training_base: str = setting("", help="base the LoRA is trained on; empty = the first of bases")
+    face_pack: str = setting("standin", help="face pack that measures: a name or a folder")
+    seed: int = setting(1, help="seed of every random stream of the run", low=0, high=2**31 - 1)
+    trainer: str = setting("native", help="who trains", choices=lambda: TRAINERS.names())
+    renderer: str = setting("diffusers", help="who renders", choices=lambda: RENDERERS.names())
+    curate: CurateSpec = field(default_factory=CurateSpec)
+    train: TrainSpec = field(default_factory=TrainSpec)
+    render: RenderSpec = field(default_factory=RenderSpec)
+    panel: Blocks = field(default_factory=Blocks)
+    confirm: Blocks = field(default_factory=Blocks)
+    sweep: SweepSpec = field(default_factory=SweepSpec)
+    gate: GateSettings = field(default_factory=GateSettings)
+    machine: MachineSpec = field(default_factory=MachineSpec)
+
+    @property
+    def trains_on(self) -> str:
+        """Name of the base that the LoRA is trained on."""
+        return self.training_base or self.bases[0]
+
+
+def load_plan(path: Path) -> RunSpec:
+    """Read vultus.toml; every fault of the file is named at once."""
+    plan = specs.load(RunSpec, path)
+    faults = plan_faults(plan, path.name)
+    if faults:
+        raise SpecError(faults)
+    return plan
+
+
+def plan_faults(plan: RunSpec, where: str) -> list[str]:
+    """Return what single settings cannot see: empty panels, prompts without persona, shared blocks."""
+    faults: list[str] = []
+    if not plan.bases:
+        faults.append(f"{where}: bases is empty: name at least one base model")
+    if len(set(plan.bases)) != len(plan.bases):
+        faults.append(f"{where}: bases names one base twice")
+    if not any(strength > 0 for strength in plan.sweep.strengths):
+        faults.append(f"{where}: [sweep] strengths needs a strength above 0")
+    if any(strength < 0 for strength in plan.sweep.strengths):
+        faults.append(f"{where}: [sweep] strengths may not be negative")
+    for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
+        rows = blocks.prompts.rows()
+        if not rows:
+            faults.append(f"{where}: [{name}.prompts] lists no prompt")
+        if not blocks.seeds:
+            faults.append(f"{where}: [{name}] seeds is empty")
+        if len(set(blocks.seeds)) != len(blocks.seeds):
+            faults.append(f"{where}: [{name}] seeds names one seed twice")
+        if len({text for _, text in rows}) != len(rows):
+            faults.append(f"{where}: [{name}.prompts] lists one prompt twice")
+        faults.extend(
+            f"{where}: [{name}.prompts] {framing}: {text!r} has no {PERSONA_WORD}"
+            for framing, text in rows
+            if PERSONA_WORD not in text
+        )
+    shared = _pairs(plan.panel) & _pairs(plan.confirm)
+    if shared:
+        text, seed = sorted(shared)[0]
+        faults.append(
+            f"{where}: [confirm] repeats a block of the panel ({text!r}, seed {seed}):"
+            " a cell is confirmed on blocks that did not choose it"
+        )
+    return faults
+
+
+def _pairs(blocks: Blocks) -> set[tuple[str, int]]:
+    return {(text, seed) for _, text in blocks.prompts.rows() for seed in blocks.seeds}
+
+
+__all__ = [
+    "PERSONA_WORD",
+    "PLAN_FILE",
+    "Blocks",
+    "GateSettings",
+    "MachineSpec",
+    "Prompts",
+    "RunSpec",
+    "SweepSpec",
+    "load_plan",
+    "plan_faults",
+]

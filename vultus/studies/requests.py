@@ -1,0 +1,225 @@
+"""The orders of a run: what each step is asked, so that equal questions have equal keys.
+
+Pure functions from what is given, and from what earlier steps gave, to orders. A key holds digests and settings,
+never a path, a device or a file name the user may change.
+
+Costs are in passes of the UNet over one picture, the one thing that training and rendering have in common: a
+training step is about three passes per picture (forward and backward), a render one or two per denoising step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vultus.core.seeds import seed_of
+from vultus.datasets.manifest import reference_digest, training_digest
+from vultus.datasets.records import Dataset
+from vultus.steps.orders import Done, Order, step_of
+from vultus.studies.bases import Base
+from vultus.studies.given import Given
+from vultus.sweeps.cells import Block
+
+CURATE_COST = 25.0
+READ_COST = 3.0
+DECODE_COST = 4.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One weight file of the run: after how many steps, its content id, and where it lies."""
+
+    step: int
+    content_id: str
+    path: Path
+
+
+def curate_order(given: Given) -> Order:
+    """Curate the pictures as they were listed."""
+    inputs = {
+        "pictures": [list(row) for row in given.pictures],
+        "persona": asdict(given.persona),
+        "spec": _table(given.plan.curate),
+        "seed": given.plan.seed,
+        "pack": given.pack.digest,
+    }
+    return Order(
+        step_of("curate", inputs),
+        {"folder": given.workspace.pictures},
+        given.hints,
+        units=len(given.pictures),
+        cost=CURATE_COST,
+    )
+
+
+def train_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
+    """Train on the training side of the frozen dataset."""
+    plan = given.plan
+    inputs = {
+        "trainer": plan.trainer,
+        "base": given.training_base.digest,
+        "training": training_digest(dataset),
+        "spec": _table(plan.train),
+        "seed": seed_of("train", plan.seed),
+    }
+    files = {"base": given.training_base.path, "dataset": frozen.files["dataset"]}
+    return Order(
+        step_of("train", inputs),
+        files,
+        given.hints,
+        units=plan.train.steps,
+        cost=train_cost(given),
+    )
+
+
+def render_order(
+    given: Given,
+    base: Base,
+    checkpoint: Checkpoint | None,
+    strength: float,
+    blocks: Sequence[Block],
+    words: str,
+) -> Order:
+    """Render blocks with one base; without a checkpoint, or at strength 0, it is the base alone."""
+    plan = given.plan
+    alone = checkpoint is None or strength == 0
+    inputs = {
+        "renderer": plan.renderer,
+        "base": base.digest,
+        "lora": "" if checkpoint is None or alone else checkpoint.content_id,
+        "strength": 0.0 if alone else strength,
+        "spec": _table(plan.render),
+        "blocks": [[block.prompt(words), block.noise_seed] for block in blocks],
+    }
+    files = {"base": base.path}
+    if checkpoint is not None and not alone:
+        files["lora"] = checkpoint.path
+    return Order(
+        step_of("render", inputs),
+        files,
+        given.hints,
+        units=len(blocks),
+        cost=render_cost(given),
+    )
+
+
+def read_order(given: Given, renders: Done) -> Order:
+    """Read the faces of what one render step gave."""
+    names = sorted(renders.files)
+    inputs = {"renders": [renders.ids[name] for name in names], "pack": given.pack.digest}
+    files = {name.removesuffix(".png"): renders.files[name] for name in names}
+    return Order(step_of("read", inputs), files, given.hints, units=len(names), cost=READ_COST)
+
+
+def yardstick_order(
+    given: Given, base: Base, dataset: Dataset, frozen: Done, faces: Done, blocks: Sequence[Block]
+) -> Order:
+    """Freeze the scale of one base: its references, and impostors rendered on these blocks."""
+    inputs = {
+        "references": reference_digest(dataset),
+        "impostors": faces.key,
+        "prompts": [block.template for block in blocks],
+        "persona": given.persona.name,
+        "base": base.name,
+    }
+    files = {
+        "dataset": frozen.files["dataset"],
+        "emb": faces.files["emb.npy"],
+        "states": faces.files["states.json"],
+    }
+    return Order(step_of("yardstick", inputs), files, given.hints)
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The faces of some blocks of one cell: what a score is made from."""
+
+    read: Done
+    blocks: tuple[Block, ...]
+
+
+def score_order(given: Given, yardstick: Done, cells: Sequence[Sequence[Faces]]) -> Order:
+    """Score cells on one yardstick; each cell is a list of parts."""
+    files = {"yardstick": yardstick.files["yardstick.json"]}
+    rows = []
+    for position, parts in enumerate(cells):
+        for batch, part in enumerate(parts):
+            files[f"e{position:03d}_{batch:02d}"] = part.read.files["emb.npy"]
+            files[f"s{position:03d}_{batch:02d}"] = part.read.files["states.json"]
+        rows.append(
+            {
+                "faces": [part.read.key for part in parts],
+                "blocks": [[b.template, b.seed, b.group] for part in parts for b in part.blocks],
+            }
+        )
+    inputs = {"yardstick": yardstick.ids["yardstick.json"], "cells": rows}
+    return Order(step_of("score", inputs), files, given.hints, units=len(rows))
+
+
+def checkpoints_of(trained: Done) -> list[Checkpoint]:
+    """The weight files of a training, by step."""
+    found = []
+    for name, path in trained.files.items():
+        if name.startswith("checkpoint-"):
+            step = int(name.removeprefix("checkpoint-").removesuffix(".safetensors"))
+            found.append(Checkpoint(step, trained.ids[name], path))
+    return sorted(found, key=lambda one: one.step)
+
+
+def train_cost(given: Given) -> float:
+    """Cost of one training step."""
+    return 3.0 * given.plan.train.batch
+
+
+def render_cost(given: Given) -> float:
+    """Cost of one render."""
+    passes = 2 if given.plan.render.guidance > 1 else 1
+    return given.plan.render.steps * passes + DECODE_COST
+
+
+def total_cost(given: Given, lanes: int) -> float:
+    """What a whole run costs on so many lanes, in the units of the orders.
+
+    Impostors are rendered beside the training where there are two lanes, and cost no time of their own then.
+    """
+    one_render = render_cost(given) + READ_COST
+    training = given.plan.train.steps * train_cost(given)
+    beside = 2 * len(given.plan.bases) * len(given.panel) * one_render
+    swept = len(given.cells) * len(given.panel) * one_render
+    fresh = 3 * len(given.fresh) * one_render
+    curated = len(given.pictures) * CURATE_COST
+    if lanes > 1:
+        return curated + max(training, beside) + (swept + fresh) / lanes
+    return curated + training + beside + swept + fresh
+
+
+def share_cost(order: Order, factor: float) -> Order:
+    """The same order with its cost scaled, for work that is done beside other work."""
+    return Order(order.step, order.files, order.hints, order.units, order.cost * factor)
+
+
+
+def _table(spec: Any) -> dict[str, Any]:
+    """A spec as a table; what was left unset stays out, as it would in TOML."""
+    return {name: value for name, value in asdict(spec).items() if value is not None}
+
+
+__all__ = [
+    "CURATE_COST",
+    "READ_COST",
+    "Checkpoint",
+    "Faces",
+    "checkpoints_of",
+    "curate_order",
+    "read_order",
+    "render_cost",
+    "render_order",
+    "score_order",
+    "share_cost",
+    "total_cost",
+    "train_cost",
+    "train_order",
+    "yardstick_order",
+]

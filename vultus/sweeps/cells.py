@@ -1,0 +1,80 @@
+"""Cells and blocks: what is compared, and on what.
+
+    cell     base x checkpoint x strength        strength 0 is the base alone: one cell per base, checkpoint 0
+    block    one prompt with one seed            every cell renders the same blocks, so cells can be paired
+The starting noise of a block depends on its prompt template and seed only: with and without the LoRA, with the
+trigger or the class words, a block starts from the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vultus.core.seeds import seed_of
+
+PERSONA_WORD = "{persona}"
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One base with one checkpoint at one strength."""
+
+    base: str
+    checkpoint: int
+    strength: float
+
+    @property
+    def words(self) -> str:
+        """The cell in words, for people."""
+        if self.strength == 0:
+            return f"{self.base} alone"
+        return f"{self.base}, step {self.checkpoint}, strength {self.strength:g}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One prompt template with one seed; `group` is the part of the panel it belongs to."""
+
+    template: str
+    seed: int
+    group: str
+
+    @property
+    def noise_seed(self) -> int:
+        """Seed of the starting noise."""
+        return seed_of("noise", self.template, self.seed)
+
+    def prompt(self, words: str) -> str:
+        """The prompt with the persona's words, or the class words, put in."""
+        return self.template.replace(PERSONA_WORD, words)
+
+
+def list_cells(
+    bases: Sequence[str], checkpoints: Sequence[int], strengths: Sequence[float]
+) -> list[Cell]:
+    """Every cell with a LoRA, base by base, so that a base is loaded once."""
+    return [
+        Cell(base, checkpoint, strength)
+        for base in bases
+        for checkpoint in checkpoints
+        for strength in sorted(set(strengths))
+        if strength > 0
+    ]
+
+
+def list_blocks(
+    rows: Sequence[tuple[str, str]], seeds: Sequence[int]
+) -> list[Block]:
+    """Blocks in rounds: every prompt with the first seed, then with the next.
+
+    A prefix of this list is as balanced over prompts as a prefix can be, which is what an allocator gives out.
+    """
+    return [
+        Block(template, seed, framing.replace("_", " " if framing != "close_up" else "-"))
+        for seed in seeds
+        for framing, template in rows
+    ]
+
+
+__all__ = ["PERSONA_WORD", "Block", "Cell", "list_blocks", "list_cells"]
