@@ -52,7 +52,7 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
 
-lock: setup ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
+lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple
 	$(UV) export --quiet --frozen --no-emit-project --only-group bootstrap -o locks/uv.txt
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import subprocess
@@ -152,6 +153,34 @@ def test_a_draft_goes_when_it_is_not_kept(tmp_path: Path) -> None:
     with drafted(tmp_path, ".bin") as draft:
         assert draft.exists()
     assert names(tmp_path) == []
+
+
+def test_a_draft_that_is_swept_before_its_lock_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = fcntl.flock
+    swept: list[int] = []
+
+    def flock(handle: int, mode: int) -> None:
+        if not swept and not mode & fcntl.LOCK_NB:
+            swept.append(0)
+            swept[0] = sweep_leftovers(tmp_path)  # comes between the making and the lock
+        real(handle, mode)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    write_text(tmp_path / "a", "whole")
+    swept_file = swept.copy()
+    swept.clear()
+    with staged_folder(tmp_path / "f") as draft:
+        (draft / "b").write_text("whole")
+    assert swept_file == swept == [1]
+    assert names(tmp_path) == ["a", "f"]
+    assert (tmp_path / "f" / "b").read_text() == "whole"
+
+
+def test_a_draft_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), drafted(tmp_path / "none"):
+        raise AssertionError("made in a folder that is not there")
 
 
 def test_flushing_many_reaches_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

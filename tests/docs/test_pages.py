@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import re
 import shlex
@@ -91,6 +92,8 @@ def test_commands_of_the_pages_exist() -> None:
             good = all("=" in word or word in targets for word in rest)
         elif tool == "vultus":
             good = parses(rest)
+        elif words[:2] == ["python", "-m"]:
+            good = importlib.util.find_spec(words[2]) is not None
         seen[tool if tool in seen else "other"] += 1
         if not good:
             wrong.append(f"{path.relative_to(ROOT)}: {' '.join(words)}")
@@ -113,7 +116,7 @@ def test_examples_in_the_help_parse() -> None:
                 parsers += action.choices.values()
         for line in (parser.epilog or "").splitlines():
             words = shlex.split(line, comments=True)
-            if line.startswith("  ") and words[:1] == ["vultus"]:
+            if line.startswith("  ") and words[:1] == ["vultus"] and "COMMAND" not in words:
                 checked += 1
                 assert parses(words[1:]), f"{parser.prog}: {line}"
     assert checked >= len(NOUNS)
@@ -180,6 +183,19 @@ def test_change_notes_have_a_kind_and_a_sentence() -> None:
         assert path.read_text(encoding="utf-8").strip().endswith("."), (
             f"{path.name} is not a sentence"
         )
+
+
+def test_settings_named_on_the_pages_exist() -> None:
+    reference = (ROOT / "docs" / "reference" / "settings.md").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^\| `([\w.<>]+)` \|", reference, re.MULTILINE))
+    tables = {key.split(".")[0] for key in keys if "." in key}
+    checked = 0
+    for path in documents():
+        for name in re.findall(r"`([a-z_]+\.[a-z_0-9.]+)`", path.read_text(encoding="utf-8")):
+            if name.split(".")[0] in tables and not name.endswith(".toml"):
+                checked += 1
+                assert name in keys, f"{path.relative_to(ROOT)} names `{name}`, which is no setting"
+    assert len(keys) >= 60 and checked >= 60
 
 
 def test_every_word_of_the_design_is_in_the_glossary() -> None:

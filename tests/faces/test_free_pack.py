@@ -145,16 +145,16 @@ def test_wrong_data_makes_it_worse() -> None:
 
 
 def test_generated_portraits_agree_with_insightface() -> None:
-    """Sixteen of 45 generated pictures with 47-90 px faces. All: 45 of 45 found, Pearson .828 (reference .826)."""
-    stored = np.load(SHARED / "photos" / "gyro_lora_sweep" / "insightface_embeddings.npz")
-    names = [str(n) for n in stored["names"][:16]]
+    """45 generated pictures with 47-90 px faces: all are found, Pearson .828 (reference .826)."""
     folder = SHARED / "photos" / "gyro_lora_sweep"
+    stored = np.load(folder / "insightface_embeddings.npz")
+    names = [str(name) for name in stored["names"]]
     results = engine().read_many([load_picture(folder / name).rgb for name in names])
-    assert [r.state for r in results] == ["ok"] * 16
-    for result, points in zip(results, stored["face_kps_512"][:16], strict=True):
+    assert [r.state for r in results] == ["ok"] * 45
+    for result, points in zip(results, stored["face_kps_512"], strict=True):
         assert result.face is not None
         assert np.abs(result.face.points_px - points).mean() < 2.0
     ours = cosine(gather(results), gather(results))
-    theirs = stored["embedding"][:16] @ stored["embedding"][:16].T
-    upper = np.triu_indices(16, 1)
-    assert np.corrcoef(ours[upper], theirs[upper])[0, 1] > 0.75
+    theirs = stored["embedding"] @ stored["embedding"].T
+    upper = np.triu_indices(45, 1)
+    assert np.corrcoef(ours[upper], theirs[upper])[0, 1] >= 0.82

@@ -34,7 +34,7 @@ def answers() -> list[npt.NDArray[np.float32]]:
         x, y = column * stride, row * stride
         scores[level][i] = score
         boxes[level][i] = np.array([x - 20, y - 5, 40 - x, 29 - y]) / stride
-        points[level][i] = ((FIVE + (30, 17) - (x, y)) / stride).reshape(-1)
+        points[level][i] = ((FIVE + np.array((30, 17)) - (x, y)) / stride).reshape(-1)
     return [*scores, *boxes, *points]
 
 
@@ -52,7 +52,7 @@ def test_the_planted_face_is_decoded_and_scaled_back(
     assert len(faces) == 1
     assert faces[0].score == pytest.approx(0.9, abs=1e-6)
     assert np.allclose(faces[0].box_px, np.array([20, 5, 40, 29]) * k, atol=1e-4)
-    assert np.allclose(faces[0].points_px, (FIVE + (30, 17)) * k, atol=1e-4)
+    assert np.allclose(faces[0].points_px, (FIVE + np.array((30, 17))) * k, atol=1e-4)
 
 
 def test_a_threshold_above_both_finds_nobody(net: Path) -> None:

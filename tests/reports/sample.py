@@ -51,7 +51,12 @@ FRAMINGS = ("close-up", "half body", "full body")
 PROMPTS = tuple(
     f"{framing}, {more}"
     for framing in FRAMINGS
-    for more in ("smiling, garden", "stern, city", "looking left, studio", "red striped shirt, room")
+    for more in (
+        "smiling, garden",
+        "stern, city",
+        "looking left, studio",
+        "red striped shirt, room",
+    )
 )
 D = 64
 
@@ -74,14 +79,18 @@ class World:
         rows = self.persona + self.rng.normal(size=(count, D)) * 0.08
         return _unit(rows).astype(np.float32)
 
-    def rows(self, base: str, step: int, strength: float, seeds: tuple[int, ...]) -> list[RenderRow]:
+    def rows(
+        self, base: str, step: int, strength: float, seeds: tuple[int, ...]
+    ) -> list[RenderRow]:
         share = self.share(base, step, strength)
         found = []
         for number, prompt in enumerate(PROMPTS):
             framing = prompt.split(",")[0]
             for seed in seeds:
                 noise = stream("sample", prompt, seed).normal(size=D) * 0.06
-                own = stream("sample", base, step, str(strength), prompt, seed).normal(size=D) * 0.05
+                own = (
+                    stream("sample", base, step, str(strength), prompt, seed).normal(size=D) * 0.05
+                )
                 fine = share - 0.05 * FRAMINGS.index(framing)
                 emb = _unit(fine * self.persona + (1 - fine) * self.strangers[base] + noise + own)
                 missing = strength >= 1.3 and framing == "full body" and number % 4 == 1
@@ -303,7 +312,9 @@ def _with_dataset(report: RunReport, pictures: Pictures, yardstick: Yardstick) -
             "Somebody else",
             "Its cosine to the others is 0.11; theirs are 0.61 to 0.84.",
         ),
-        DroppedPicture(PictureView(pictures.own(70), name="blurred.png"), "Blurred", "Sharpness 0.02."),
+        DroppedPicture(
+            PictureView(pictures.own(70), name="blurred.png"), "Blurred", "Sharpness 0.02."
+        ),
     )
     return replace(
         report,

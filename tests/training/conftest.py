@@ -40,6 +40,5 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[TrainPicture]:
 
     paths = write_pictures(tmp_path_factory.mktemp("pictures"), len(CAPTIONS))
     return [
-        TrainPicture(path, caption, (64, 64))
-        for path, caption in zip(paths, CAPTIONS, strict=True)
+        TrainPicture(path, caption, (64, 64)) for path, caption in zip(paths, CAPTIONS, strict=True)
     ]

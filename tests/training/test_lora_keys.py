@@ -18,9 +18,7 @@ from vultus.core.sdxl.lora_keys import (
     unet_modules,
 )
 
-SHARED = Path(
-    os.environ.get("VULTUS_SHARED", Path(__file__).resolve().parents[2] / "../shared")
-)
+SHARED = Path(os.environ.get("VULTUS_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 TABLE = SHARED / "configs" / "sdxl_lora_keys.tsv"
 
 

@@ -12,9 +12,7 @@ import pytest
 from vultus.core.sdxl import architecture
 from vultus.core.sdxl.tokenizer import merges, vocabulary
 
-SHARED = Path(
-    os.environ.get("VULTUS_SHARED", Path(__file__).resolve().parents[2] / "../shared")
-)
+SHARED = Path(os.environ.get("VULTUS_SHARED", Path(__file__).resolve().parents[2] / "../shared"))
 BPE = SHARED / "configs" / "clip_bpe" / "bpe_simple_vocab_16e6.txt.gz"
 SDXL = SHARED / "configs" / "sdxl-base-1.0"
 

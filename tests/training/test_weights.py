@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ def _file(path: Path, *names: str) -> Path:
 
 
 def test_written_file_is_read_by_the_library(tmp_path: Path) -> None:
-    tensors = {
+    tensors: dict[str, np.ndarray[Any, Any]] = {
         "b": np.arange(6, dtype=np.float16).reshape(2, 3),
         "a": np.asarray(4.0, dtype=np.float32),
         "c": np.zeros((0, 4), np.float16),
@@ -49,7 +50,7 @@ def test_written_file_is_read_by_the_library(tmp_path: Path) -> None:
     assert header.metadata == {"z": "1", "é": "2"}
     assert header.tensors["view"].shape == (4, 3)
     first = path.read_bytes()
-    write_weights(path, dict(reversed(tensors.items())), {"é": "2", "z": "1"})
+    write_weights(path, {name: tensors[name] for name in reversed(tensors)}, {"é": "2", "z": "1"})
     assert path.read_bytes() == first
 
 
@@ -146,7 +147,7 @@ def test_folders_are_judged_part_by_part(tmp_path: Path) -> None:
     for part in ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"):
         (tmp_path / part).mkdir()
     (tmp_path / "scheduler").mkdir()
-    with pytest.raises(WeightsError, match="no .safetensors weights"):
+    with pytest.raises(WeightsError, match=r"no \.safetensors weights"):
         require_base(tmp_path)
     for part in ("unet", "vae", "text_encoder", "text_encoder_2"):
         _file(tmp_path / part / "model.safetensors", "w")

@@ -17,10 +17,10 @@ from vultus.core.sdxl.tokenizer import END, START, write_tokenizer_folder
 
 Vae = Literal["tiny", "kl"]
 
-WORDS = (
+WORDS = (  # split where used
     "a photo of close up half body full woman man smiling neutral surprised looking left right "
     "wearing red blue green striped shirt garden background soft light hat glasses zorblax"
-).split()
+)
 
 UNET: dict[str, Any] = {
     "sample_size": 8,
@@ -80,13 +80,15 @@ def _vae(kind: Vae) -> Any:
     from diffusers import AutoencoderKL, AutoencoderTiny
 
     if kind == "tiny":
-        return AutoencoderTiny(
+        vae = AutoencoderTiny(
             latent_channels=8,
             encoder_block_out_channels=(8, 8, 8, 8),
             decoder_block_out_channels=(8, 8, 8, 8),
             num_encoder_blocks=(1, 1, 1, 1),
             num_decoder_blocks=(1, 1, 1, 1),
         )
+        _make_it_show(vae)
+        return vae
     return AutoencoderKL(
         block_out_channels=(8, 16, 16, 16),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -99,6 +101,19 @@ def _vae(kind: Vae) -> Any:
     )
 
 
+def _make_it_show(vae: Any) -> None:
+    """Scale the last layer so that latents become mid-grey pictures with contrast.
+
+    A random decoder shows black whatever it is given, and tests of renders would compare nothing.
+    """
+    last = vae.decoder.layers[-1]
+    with torch.no_grad():
+        shown = vae.decoder.layers(torch.randn(4, 8, 8, 8))
+        factor = 0.25 / shown.std(0).mean()
+        last.weight.mul_(factor)
+        last.bias.copy_((last.bias - shown.mean((0, 2, 3))) * factor + 0.5)
+
+
 def write_tiny_base(folder: Path, vae: Vae = "tiny", seed: int = 0, **unet: Any) -> Path:
     """Write a diffusers folder of a random base; the same seed gives the same weights."""
     from diffusers import DDIMScheduler, UNet2DConditionModel
@@ -108,7 +123,7 @@ def write_tiny_base(folder: Path, vae: Vae = "tiny", seed: int = 0, **unet: Any)
     config = {**UNET, "in_channels": channels, "out_channels": channels, **unet}
     UNet2DConditionModel(**config).save_pretrained(folder / "unet")
     _vae(vae).save_pretrained(folder / "vae")
-    vocab, pairs = small_vocabulary(WORDS)
+    vocab, pairs = small_vocabulary(WORDS.split())
     _text_encoders(folder, len(vocab))
     for name, pad in (("tokenizer", END), ("tokenizer_2", "!")):
         write_tokenizer_folder(folder / name, pad_token=pad, vocab=vocab, pairs=pairs)

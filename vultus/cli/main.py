@@ -47,11 +47,10 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """Build the parser; with `only`, import no noun but that one (a command then starts faster)."""
     parser = argparse.ArgumentParser(
         prog="vultus",
-        description=(
-            "Turns a folder of pictures of one persona into an SDXL LoRA whose face match is "
-            "measured, not judged by eye."
-        ),
-        epilog="Start with: vultus demo      Help on a command: vultus COMMAND --help",
+        description="Turns a folder of pictures of one persona into an SDXL LoRA\n"
+        "whose face match is measured, not judged by eye.",
+        epilog="start with:\n  vultus demo\nhelp on a command:\n  vultus COMMAND --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"vultus {__version__}")
     nouns: Nouns = parser.add_subparsers(title="commands", metavar="COMMAND", dest="noun")

@@ -13,9 +13,8 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -116,6 +115,32 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def _new_file(path: Path) -> int:
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+
+
+def _new_folder(path: Path) -> int:
+    path.mkdir()
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _locked(folder: Path, name: str, suffix: str, make: Callable[[Path], int]) -> tuple[Path, int]:
+    """A new draft and the handle that holds its lock."""
+    while True:
+        draft = folder / f".{name}.{os.urandom(6).hex()}{_MARK}{suffix}"
+        try:
+            lock = make(draft)
+        except FileNotFoundError:
+            if folder.is_dir():
+                continue  # swept between its making and its opening
+            raise
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # A sweeper may have taken it for a leftover before the lock was ours.
+        if draft.exists():
+            return draft, lock
+        os.close(lock)
+
+
 @contextmanager
 def drafted(folder: Path, suffix: str = "", name: str = "") -> Iterator[Path]:
     """Give an empty file in `folder` that is known as unfinished; it goes when the block ends.
@@ -123,10 +148,8 @@ def drafted(folder: Path, suffix: str = "", name: str = "") -> Iterator[Path]:
     Rename it to keep it. The suffix stays last, because image and array libraries choose the
     format by it. Prefer `staged`; this is for stores that learn a file's name from its bytes.
     """
-    draft = folder / f".{name}.{secrets.token_hex(6)}{_MARK}{suffix}"
-    lock = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    draft, lock = _locked(folder, name, suffix, _new_file)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield draft
     finally:
         with suppress(OSError):
@@ -160,11 +183,8 @@ def staged_folder(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}{_MARK}")
-        draft.mkdir()
-        lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        draft, lock = _locked(path.parent, path.name, "", _new_folder)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
             yield draft
             if flush:
                 flush_all([*draft.rglob("*"), draft])

@@ -88,4 +88,11 @@ def _holds(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
-__all__ = ["MAX_CAPTION_BYTES", "PERSONA_WORD", "Leak", "find_leaks", "read_caption", "with_trigger"]
+__all__ = [
+    "MAX_CAPTION_BYTES",
+    "PERSONA_WORD",
+    "Leak",
+    "find_leaks",
+    "read_caption",
+    "with_trigger",
+]

@@ -51,6 +51,7 @@ class Judged:
     findings: tuple[Duplicate, ...]
     kept: tuple[int, ...]
     cosines: dict[str, float]
+    coherence: float
 
 
 def curate(
@@ -68,7 +69,7 @@ def curate(
     """
     seen = ingest(folder, persona, engine, advance)
     judged = judge(seen, spec)
-    _refuse_nothing_left(seen, judged)
+    _refuse_nothing_left(seen, judged, spec)
     kept = [seen.pictures[i].candidate for i in judged.kept]
     lineage = {candidate.name: candidate.name for candidate in kept}
     held_out = choose_references(kept, lineage, spec, seed)
@@ -93,9 +94,11 @@ def judge(seen: Ingested, spec: CurateSpec) -> Judged:
         drops[drop.name] = drop
     remaining = [i for i in remaining if candidates[i].name not in drops]
     cosines: dict[str, float] = {}
+    coherence = 1.0
     if remaining:
         rows = np.stack([_emb(seen, i) for i in remaining])
         audit = audit_identity(rows, z_cut=spec.off_persona_z, ratio_cut=spec.off_persona_ratio)
+        coherence = audit.median
         for i, cosine, z, stranger in zip(
             remaining, audit.cosines, audit.z, audit.strangers, strict=True
         ):
@@ -107,7 +110,7 @@ def judge(seen: Ingested, spec: CurateSpec) -> Judged:
     kept = tuple(i for i in remaining if candidates[i].name not in drops)
     order = {candidate.name: i for i, candidate in enumerate(candidates)}
     ordered = sorted(drops.values(), key=lambda drop: order[drop.name])
-    return Judged((*ordered, *seen.unreadable), tuple(findings), kept, cosines)
+    return Judged((*ordered, *seen.unreadable), tuple(findings), kept, cosines, coherence)
 
 
 def _emb(seen: Ingested, i: int) -> npt.NDArray[np.float32]:
@@ -134,28 +137,31 @@ def _face_drop(candidate: Candidate) -> Drop | None:
 
 
 def _blurred(seen: Ingested, remaining: list[int], spec: CurateSpec) -> list[Drop]:
-    """Mark faces far less sharp than this set usually is; small faces are compared with small ones.
+    """Mark faces far less sharp than this set usually is.
 
     An absolute cut belongs to one camera and one formula; the set's own median belongs to the set.
     """
-    drops: list[Drop] = []
-    candidates = [picture.candidate for picture in seen.pictures]
-    for framing in ("close_up", "half_body", "full_body"):
-        group = [i for i in remaining if candidates[i].framing == framing]
-        if len(group) < 4:
-            continue
-        median = float(np.median([candidates[i].sharpness for i in group]))
-        for i in group:
-            sharpness = candidates[i].sharpness
-            if sharpness < spec.blur_ratio * median:
-                detail = f"sharpness {sharpness:.3g}, usual here {median:.3g}"
-                drops.append(Drop(candidates[i].name, "blurred", detail))
-    return drops
+    if len(remaining) < 4:
+        return []
+    candidates = [seen.pictures[i].candidate for i in remaining]
+    usual = float(np.median([candidate.sharpness for candidate in candidates]))
+    return [
+        Drop(one.name, "blurred", f"sharpness {one.sharpness:.2f}, usual here {usual:.2f}")
+        for one in candidates
+        if one.sharpness < spec.blur_ratio * usual
+    ]
 
 
-def _refuse_nothing_left(seen: Ingested, judged: Judged) -> None:
-    if judged.kept:
+def _refuse_nothing_left(seen: Ingested, judged: Judged, spec: CurateSpec) -> None:
+    if judged.kept and judged.coherence >= spec.coherence_min:
         return
+    if judged.kept:
+        raise DatasetError(
+            f"the {len(judged.kept)} pictures with a face do not show one person"
+            f" (median cosine {judged.coherence:.2f})",
+            expected=f"faces that are alike: a median cosine of at least {spec.coherence_min:g}",
+            next_command="check the pictures folder, or choose another face_pack in vultus.toml",
+        )
     states = [picture.candidate.face_state for picture in seen.pictures]
     if all(state == "none" for state in states):
         raise DatasetError(
@@ -196,7 +202,8 @@ def _freeze(
                 content_id=candidate.content_id,
                 picture=picture,
                 caption=candidate.caption,
-                framing=candidate.framing,
+                face_share=round(candidate.face_share, 4),
+                face_size=candidate.face_size,
                 facing=candidate.facing,
                 width_px=candidate.width_px,
                 height_px=candidate.height_px,

@@ -9,7 +9,8 @@ crops). Eyes and mouths of *different* photographs of one person match too, so t
 each other (`datasets.overlay`): a copy agrees wherever it overlaps.
 
 Of each group the best member is kept: no crop of another, most pixels, then with a caption of its own, then the face
-most like the others of the set (a mirrored copy of an asymmetric face is not), then the sharpest, then by name. Nothing is deleted; the others are told with the partner they repeat.
+most like the others of the set (a mirrored copy of an asymmetric face is not), then the sharpest, then by name.
+Nothing is deleted; the others are told with the partner they repeat.
 """
 
 from __future__ import annotations

@@ -69,7 +69,9 @@ def lay_over(a: Rgb, b: Rgb, matrix: Affine, working_a_px: int, working_b_px: in
     if covered.sum() < TILE_PX * TILE_PX:
         return Overlay(0.0, 0.0, overlap_a, overlap_b)
     ncc = min(
-        _correlation(moved[..., c][covered].astype(np.float32), b[..., c][covered].astype(np.float32))
+        _correlation(
+            moved[..., c][covered].astype(np.float32), b[..., c][covered].astype(np.float32)
+        )
         for c in range(3)
     )
     tiles = _agreeing_tiles(luma(moved), luma(b), covered)

@@ -41,9 +41,11 @@ def load_persona(path: Path) -> Persona:
     faults: list[str] = []
     if not persona.adult:
         faults.append(f"{path.name}: adult = false: only adult personas can be trained")
-    for key in ("name", "trigger", "class_words"):
-        if not str(getattr(persona, key)).strip():
-            faults.append(f"{path.name}: {key} is empty")
+    faults.extend(
+        f"{path.name}: {key} is empty"
+        for key in ("name", "trigger", "class_words")
+        if not str(getattr(persona, key)).strip()
+    )
     if persona.trigger.strip() and not re.fullmatch(r"[^\s,{}]+", persona.trigger.strip()):
         faults.append(f"{path.name}: trigger {persona.trigger!r} must be one word without commas")
     if faults:

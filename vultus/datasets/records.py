@@ -6,7 +6,7 @@ Notation
     box_px     face box                        (x0, y0, x1, y1), half-open, upright picture
     points_px  five points                     float32 (5, 2): image-left eye, image-right eye, nose,
                                                image-left and image-right mouth corner
-    framing    face height / picture height    0..1; close_up >= 0.30 > half_body >= 0.16 > full_body
+    face_share face height / picture height    0..1; large >= 0.40 > medium >= 0.20 > small
 Pictures are named by their file name below the pictures folder: it is the word the user knows them by.
 """
 
@@ -30,7 +30,7 @@ Reason = Literal[
     "off_persona",
 ]
 Role = Literal["reference", "training", "dropped"]
-Framing = Literal["close_up", "half_body", "full_body"]
+FaceSize = Literal["large", "medium", "small"]
 Facing = Literal["left", "ahead", "right"]
 
 REASON_WORDS: dict[str, str] = {
@@ -62,7 +62,10 @@ class CurateSpec:
         31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
     )
     match_cells: int = setting(
-        12, help="matched 8-px cells from which two pictures are laid over each other", low=8, high=400
+        20,
+        help="matched 8-px cells from which two pictures are laid over each other",
+        low=8,
+        high=400,
     )
     off_persona_z: float = setting(
         3.5, help="robust z below which a face is questioned", low=1.0, high=20.0
@@ -73,8 +76,17 @@ class CurateSpec:
         low=0.0,
         high=1.0,
     )
+    coherence_min: float = setting(
+        0.3,
+        help="median cosine of the faces to each other below which the pictures show no one person",
+        low=0.0,
+        high=1.0,
+    )
     blur_ratio: float = setting(
-        0.2, help="share of the median face sharpness below which a picture is blurred", low=0.0, high=1.0
+        0.5,
+        help="share of the median face sharpness below which a picture is blurred",
+        low=0.0,
+        high=1.0,
     )
 
 
@@ -94,14 +106,18 @@ class Candidate:
     notes: tuple[str, ...] = ()
 
     @property
-    def framing(self) -> Framing:
-        """Close-up, half body or full body, by the height of the face in the picture."""
+    def face_share(self) -> float:
+        """Height of the face as a share of the picture's height; 0 without a face."""
         if self.box_px is None:
-            return "full_body"
-        share = (self.box_px[3] - self.box_px[1]) / max(1, self.height_px)
-        if share >= 0.30:
-            return "close_up"
-        return "half_body" if share >= 0.16 else "full_body"
+            return 0.0
+        return (self.box_px[3] - self.box_px[1]) / max(1, self.height_px)
+
+    @property
+    def face_size(self) -> FaceSize:
+        """How large the face is in the picture, in words."""
+        if self.face_share >= 0.40:
+            return "large"
+        return "medium" if self.face_share >= 0.20 else "small"
 
     @property
     def facing(self) -> Facing:
@@ -111,9 +127,9 @@ class Candidate:
         left, right, nose = self.points_px[0], self.points_px[1], self.points_px[2]
         width = max(1e-6, right[0] - left[0])
         offset = (nose[0] - (left[0] + right[0]) / 2) / width
-        if offset < -0.12:
+        if offset < -0.10:
             return "left"
-        return "right" if offset > 0.12 else "ahead"
+        return "right" if offset > 0.10 else "ahead"
 
 
 @dataclass(frozen=True)
@@ -149,7 +165,8 @@ class Member:
     content_id: str
     picture: str
     caption: str
-    framing: Framing
+    face_share: float
+    face_size: FaceSize
     facing: Facing
     width_px: int
     height_px: int
@@ -186,8 +203,8 @@ __all__ = [
     "Dataset",
     "Drop",
     "Duplicate",
+    "FaceSize",
     "Facing",
-    "Framing",
     "Member",
     "Reason",
     "Role",

@@ -1,8 +1,8 @@
 """Which pictures are held out as references: chosen before anything trains, spread over framing and pose.
 
 References measure the LoRA, so none of them, and no copy of them, may be trained on. They are drawn from
-each stratum (framing x facing) in proportion, by largest remainder, so that a set with few full-body
-pictures still measures full bodies. Only pictures whose face was read without doubt can be references.
+each stratum (third of the set by size of the face x facing) in proportion, by largest remainder, so that a
+set with few small faces still measures small faces. Thirds, because what is small is a matter of the set. Only pictures whose face was read without doubt can be references.
 Pictures of one lineage (crops and near-duplicates that were kept) go to the same side.
 """
 
@@ -37,21 +37,20 @@ def choose_references(
     return _draw(sure, wanted, len(candidates) - spec.training_min, seed)
 
 
-def _draw(
-    families: Mapping[str, list[Candidate]], wanted: int, most: int, seed: int
-) -> set[str]:
+def _draw(families: Mapping[str, list[Candidate]], wanted: int, most: int, seed: int) -> set[str]:
     """Draw whole families, stratum by stratum, until `wanted` pictures are held out."""
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for name in sorted(families):
-        first = families[name][0]
-        strata[first.framing, first.facing].append(name)
+    by_size = sorted(families, key=lambda name: (-families[name][0].face_share, name))
+    for position, name in enumerate(by_size):
+        third = ("large", "medium", "small")[3 * position // len(by_size)]
+        strata[third, families[name][0].facing].append(name)
     total = sum(len(names) for names in strata.values())
     quota = _largest_remainder(
         {key: wanted * len(names) / total for key, names in strata.items()}, wanted
     )
     order: list[tuple[float, str]] = []
     for key, names in sorted(strata.items()):
-        shuffled = list(names)
+        shuffled = sorted(names)
         stream("split", seed, *key).shuffle(shuffled)
         # Inside the quota first (rank below 1), the others only where large families left a gap.
         share = max(quota[key], 1e-9)
@@ -66,7 +65,9 @@ def _draw(
     return chosen
 
 
-def _largest_remainder(shares: Mapping[tuple[str, str], float], total: int) -> dict[tuple[str, str], int]:
+def _largest_remainder(
+    shares: Mapping[tuple[str, str], float], total: int
+) -> dict[tuple[str, str], int]:
     quota = {key: int(share) for key, share in shares.items()}
     rest = sorted(shares, key=lambda key: (quota[key] - shares[key], key))
     for key in rest[: max(0, total - sum(quota.values()))]:

@@ -27,7 +27,9 @@ def dataset(report: RunReport, thumbs: Thumbs) -> Html:
         parts.append(tag("div", *cards, class_="cards"))
     if report.references:
         words = "Held out. The figure is the cosine to all the other references."
-        parts.append(strip(f"References: {len(report.references)}", words, report.references, thumbs))
+        parts.append(
+            strip(f"References: {len(report.references)}", words, report.references, thumbs)
+        )
     if report.trained:
         parts.append(strip(f"Trained on: {len(report.trained)}", "", report.trained, thumbs))
     return join(parts)

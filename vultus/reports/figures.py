@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from vultus.reports.html import Html, join, strength_text, tag
 from vultus.reports.plot import Frame, labels_apart, polyline, svg, ticks
@@ -22,7 +23,7 @@ from vultus.stats.estimate import Estimate
 __all__ = ["checkpoint_chart", "interval_bar", "loss_chart", "scale_chart", "strength_chart"]
 
 ROW_PX = 84.0
-"""Height of one row of the scale: six dots of the largest size."""
+"""Greatest height of one row of the scale: seven dots of the largest size."""
 
 SCORE_TICKS = [(float(v), str(v)) for v in (0, 2, 4, 6, 8, 10)]
 
@@ -179,16 +180,12 @@ def scale_chart(view: YardstickView) -> Html:
     rows = [row for row in rows if row[2]]
     every = [value for _, _, values in rows for value in values]
     pad = (max(every) - min(every)) * 0.06 + 1e-3
-    size = (560.0, 88.0 + ROW_PX * len(rows))
-    frame = Frame(
-        (min(every) - pad, max(every) + pad),
-        (0.0, 1.0),
-        left=4.0,
-        right=8.0,
-        top=40.0,
-        bottom=48.0,
-        size=size,
-    )
+    flat = Frame((min(every) - pad, max(every) + pad), (0.0, 1.0), left=4.0, right=8.0)
+    flat = replace(flat, size=(560.0, 0.0))
+    highest = max(_highest(flat, values, 4.0) for _, _, values in rows)
+    row_px = min(ROW_PX, max(52.0, highest + 24.0))
+    size = (560.0, 88.0 + row_px * len(rows))
+    frame = replace(flat, top=40.0, bottom=48.0, size=size)
     parts = [frame.axes(ticks(*frame.x, 7), [], "cosine to the references' centroid", "")]
     anchors = []
     if view.impostors and view.references and not view.refused:
@@ -198,24 +195,28 @@ def scale_chart(view: YardstickView) -> Html:
         parts.append(tag("line", class_="anchor", x1=at, x2=at, y1=24, y2=size[1] - 48))
         parts.append(tag("text", f"m10 = {words}", class_="anchor-name", x=at, y=17))
     for position, (name, class_, values) in enumerate(rows):
-        floor = frame.top + ROW_PX * (position + 1) - 10.0
+        floor = frame.top + row_px * (position + 1) - 10.0
         parts.append(_row_name(frame, name, values, floor))
         parts.append(_swarm(frame, values, floor, class_))
     return svg("cosines of strangers, renders and references", *parts, size=size)
 
 
 def _row_name(frame: Frame, name: str, values: Sequence[float], floor: float) -> Html:
-    """Name and count on the side of the row where no dots are."""
-    middle = sum(frame.x) / 2
-    right = _mean(values) < middle
-    at = frame.size[0] - frame.right if right else frame.left
-    count = tag("tspan", f" {len(values)}")
-    return tag("text", name, count, class_="row-name end" if right else "row-name", x=at, y=floor - 8)
+    """Name and count where the row has the fewest dots: left, middle or right."""
+    low, high = frame.x
+    third = (high - low) / 3
+    spots = ((low, "row-name"), (low + third, "row-name mid"), (high - third, "row-name end"))
+    start, class_ = min(spots, key=lambda spot: sum(0 <= v - spot[0] <= third for v in values))
+    edge = frame.size[0] - frame.right
+    at = {"row-name": frame.left, "row-name end": edge}.get(class_, frame.px(start + third / 2))
+    return tag("text", name, tag("tspan", f" {len(values)}"), class_=class_, x=at, y=floor - 8)
 
 
 def _swarm(frame: Frame, values: Sequence[float], floor: float, class_: str) -> Html:
     """Dots piled up where values crowd, and a tick at their mean."""
-    radius = next((r for r in (4.0, 3.2, 2.6, 2.0) if _highest(frame, values, r) <= ROW_PX - 24), 1.6)
+    radius = next(
+        (r for r in (4.0, 3.2, 2.6, 2.0) if _highest(frame, values, r) <= ROW_PX - 24), 1.6
+    )
     heights: dict[int, int] = {}
     dots = []
     for value in sorted(values):
@@ -228,7 +229,9 @@ def _swarm(frame: Frame, values: Sequence[float], floor: float, class_: str) -> 
     at = frame.px(_mean(values))
     right = frame.size[0] - frame.right
     mean = tag("line", class_=f"mean {class_}", x1=at, x2=at, y1=floor + 1, y2=floor + 8)
-    return join((tag("line", class_="rule", x1=frame.left, x2=right, y1=floor, y2=floor), *dots, mean))
+    return join(
+        (tag("line", class_="rule", x1=frame.left, x2=right, y1=floor, y2=floor), *dots, mean)
+    )
 
 
 def _highest(frame: Frame, values: Sequence[float], radius: float) -> float:
@@ -245,7 +248,15 @@ def interval_bar(estimate: Estimate, bar: float | None) -> Html:
     high = min(10.0, max(0.0, _finite(estimate.high, 10.0)))
     point = frame.px(min(10.0, max(0.0, estimate.value)))
     parts = [
-        tag("rect", class_="track", x=frame.px(0), y=20, width=frame.px(10) - frame.px(0), height=8, rx=4),
+        tag(
+            "rect",
+            class_="track",
+            x=frame.px(0),
+            y=20,
+            width=frame.px(10) - frame.px(0),
+            height=8,
+            rx=4,
+        ),
         tag(
             "rect",
             class_="reach",

@@ -85,10 +85,16 @@ def _unscored(found: FolderScore) -> tuple[str, ...]:
     said = [f"{reason[:1].upper()}{reason[1:]}." for reason in found.refused]
     if found.cosine is not None and found.share is not None and found.yardstick is not None:
         own = number(found.yardstick.genuine_mean, 2)
+        strangers = _cosines(found.impostors)
+        known = (
+            f"the impostors' mean is {number(sum(strangers) / len(strangers), 2)}"
+            if strangers
+            else "how close a stranger comes is not known"
+        )
         said.append(
-            f"What can be said: the mean cosine is {found.cosine.words(2)}, and the references "
-            f"reach {own} among themselves. That is {_percent(found.share.value)} of their own "
-            "closeness; a stranger's share is not known, so this is no verdict."
+            f"What can be said: the mean cosine is {number(found.cosine.value, 2)}, and the "
+            f"references reach {own} among themselves. That is {_percent(found.share.value)} of "
+            f"their own closeness; {known}. This is no verdict."
         )
     elif found.cosine is None:
         said.append("No picture shows a face that could be compared.")

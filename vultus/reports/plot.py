@@ -94,7 +94,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[tuple[float, str]]:
         return [(low, number(low, 2))]
     rough = (high - low) / max(1, about)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1.0, 2.0, 5.0, 10.0) if power * m >= rough * 0.999)
+    step = next(power * m for m in (1.0, 2.0, 5.0, 10.0) if power * m >= rough * 0.7)
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)

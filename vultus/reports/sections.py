@@ -70,7 +70,7 @@ def _faces(report: RunReport, thumbs: Thumbs) -> Html:
     if not report.references or not shown:
         return join(())
     groups = (
-        ("references, never trained on", report.references[:3]),
+        ("references, never trained on" if renders else "references", report.references[:3]),
         ("fresh renders, as they came" if renders else "scored pictures", shown[:3]),
     )
     return tag(
@@ -132,10 +132,13 @@ def sheets(found: Sequence[ContactSheet], thumbs: Thumbs) -> Html:
 
 
 def _sheet(sheet: ContactSheet, thumbs: Thumbs) -> Html:
+    """A grid of pictures; with one or two columns the rows stand side by side instead."""
     many = max([len(sheet.columns), *(len(row.pictures) for row in sheet.rows)])
-    head = [tag("span", class_="corner")] if any(row.label for row in sheet.rows) else []
+    labelled = any(row.label for row in sheet.rows)
+    narrow = labelled and many <= 2
     lines: list[Html] = []
-    if any(sheet.columns):
+    if sheet.columns and not narrow:
+        head = [tag("span", class_="corner")] if labelled else []
         for position, name in enumerate(sheet.columns):
             marked = "picked" if position == sheet.chosen_column else None
             head.append(tag("span", name, class_=marked))
@@ -150,8 +153,8 @@ def _sheet(sheet: ContactSheet, thumbs: Thumbs) -> Html:
         label = [tag("span", row.label, class_="label")] if row.label else []
         lines.append(tag("div", *label, *tiles, class_="row"))
     note = [tag("p", sheet.note, class_="note")] if sheet.note else []
-    labelled = "labelled" if any(row.label for row in sheet.rows) else "plain"
-    grid = tag("div", *lines, class_=f"sheet {labelled}", style=f"--n:{max(1, many)}")
+    kind = "narrow" if narrow else "labelled" if labelled else "plain"
+    grid = tag("div", *lines, class_=f"sheet {kind}", style=f"--n:{max(1, many)}")
     return tag("div", tag("h3", sheet.title), *note, grid, class_="contact")
 
 
@@ -228,8 +231,15 @@ def _chart(title: str, words: str, drawing: Html) -> Html:
 
 
 def scales(yardsticks: Sequence[YardstickView]) -> Html:
-    """Where 0 and 10 come from: strangers, renders and references on one axis."""
-    return join(_scale(view) for view in yardsticks)
+    """Where 0 and 10 come from: strangers, renders and references on one axis.
+
+    The yardstick of the reported number comes first; those that nothing was read from are folded.
+    """
+    told = [view for view in yardsticks if view.renders or view.refused][::-1]
+    told = told or list(yardsticks[:1])
+    rest = [_scale(view) for view in yardsticks if all(view is not other for other in told)]
+    folded = [tag("details", tag("summary", "The other yardsticks"), *rest)] if rest else []
+    return join((*(_scale(view) for view in told), *folded))
 
 
 def _scale(view: YardstickView) -> Html:
@@ -239,7 +249,8 @@ def _scale(view: YardstickView) -> Html:
         health.append(("Cllr (0 perfect, above 0.5 refused)", f"{view.cllr:.2f}, {judged}"))
     if view.cllr_min is not None:
         health.append(("Cllr after recalibration", f"{view.cllr_min:.2f}"))
-    health.append(("references, left out of training", f"{len(view.references)}"))
+    held = "references, left out of training" if view.renders_are == "renders" else "references"
+    health.append((held, f"{len(view.references)}"))
     if view.impostors:
         health.append((view.impostors_are, f"{len(view.impostors)}"))
     if view.pack:
@@ -254,4 +265,3 @@ def _scale(view: YardstickView) -> Html:
     drawing = tag("div", scale_chart(view), class_="wide") if some else raw("")
     body = tag("div", drawing, facts, class_="scale-body" if some else None)
     return tag("div", tag("h3", view.label), *said, body, class_="scale")
-

@@ -249,9 +249,7 @@ def _leave_one_out(own: _Read, yardstick: Yardstick) -> tuple[ReadPicture, ...]:
     )
 
 
-def _told(
-    read: _Read, yardstick: Yardstick, anchored: Yardstick | None
-) -> tuple[ReadPicture, ...]:
+def _told(read: _Read, yardstick: Yardstick, anchored: Yardstick | None) -> tuple[ReadPicture, ...]:
     """Pictures with their cosine and, on a sound yardstick, their place on the scale."""
     told = []
     for path, content, result in read.seen:

@@ -97,8 +97,10 @@ def wilson(
     z = NormalDist().inv_cdf(0.5 + confidence / 2.0)
     share = successes / trials
     centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
-    half = z / (1 + z * z / trials) * math.sqrt(
-        share * (1 - share) / trials + z * z / (4 * trials * trials)
+    half = (
+        z
+        / (1 + z * z / trials)
+        * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
     )
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == trials else centre + half

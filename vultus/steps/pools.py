@@ -155,7 +155,7 @@ class ProcessPool:
 
         try:
             ledger = Ledger.open(self._folder)
-        except BaseException as fault:
+        except BaseException as fault:  # noqa: BLE001  raised again in the caller's thread
             desk.fail(fault)
             return
 
@@ -173,7 +173,7 @@ class ProcessPool:
         while (position := desk.take(number)) is not None:
             try:
                 desk.put(position, desk.tasks[position].chain(ask))
-            except BaseException as fault:
+            except BaseException as fault:  # noqa: BLE001  raised again in the caller's thread
                 first = desk.fail(fault)
                 if first:  # whatever the other lanes are at, nobody will use it in this call
                     for other, worker in enumerate(self._workers):

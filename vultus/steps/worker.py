@@ -68,7 +68,7 @@ def _serve(order: Mapping[str, Any], answers: TextIO) -> None:
         _say(answers, {"outputs": {name: str(path) for name, path in outputs.items()}})
     except VultusError as fault:
         _say(answers, {"fault": pack_fault(fault)})
-    except Exception:  # reported whole to the parent, which names the log; the worker lives on
+    except Exception:  # noqa: BLE001  told whole to the parent, which names the log; the worker lives on
         _say(answers, {"crash": traceback.format_exc()})
 
 

@@ -49,10 +49,10 @@ class WorkerProcess:
     def perform(
         self, order: Order, scratch: Path, advance: Callable[..., None]
     ) -> Mapping[str, Path]:
-        """Have one order done. 
+        """Have one order done.
 
         Raises the worker's own VultusError, StepError when it crashed, CancelledError when it died or was ended.
-       """
+        """
         process = self._started()
         step = order.step
         message = {
@@ -90,6 +90,10 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError, ValueError):
+                    pipe.close()  # its reader, if any, has met the end of the pipe by now
         with self._lock:
             if self._process is process:
                 self._process = None

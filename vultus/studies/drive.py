@@ -1,7 +1,7 @@
 """Run a workspace with everything a run needs around it: the lock, the workers, the progress line.
 
-    with open_pool(given, progress) as (pool, lanes):
-        outcome = run(given, pool, lanes)
+with open_pool(given, progress) as (pool, lanes):
+    outcome = run(given, pool, lanes)
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vultus.core.progress import Progress
-from vultus.steps.orders import Pool
+from vultus.datasets.manifest import read_manifest
+from vultus.datasets.records import Dataset
+from vultus.steps.orders import Pool, Task
 from vultus.steps.pools import InlinePool, ProcessPool
 from vultus.studies.given import Given, gather
 from vultus.studies.outcome import Outcome
-from vultus.studies.requests import total_cost
+from vultus.studies.requests import curate_order, total_cost
 from vultus.studies.run import run
 from vultus.studies.workspace import Workspace
 
@@ -39,9 +41,28 @@ def drive(
     """
     given = gather(workspace, retry_failed=retry_failed)
     lanes = 1 if inline else count_lanes(given)
-    with workspace.at_work(), Progress(total_cost(given, lanes), "run", quiet=quiet) as progress:
-        with open_pool(given, lanes, progress, inline=inline) as pool:
-            return run(given, pool, lanes)
+    with (
+        workspace.at_work(),
+        Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
+        open_pool(given, lanes, progress, inline=inline) as pool,
+    ):
+        outcome = run(given, pool, lanes)
+        progress.retotal(progress.done)  # the estimate was one; what is done is all there was
+        return outcome
+
+
+def curate_only(workspace: Workspace, *, inline: bool = False, quiet: bool = False) -> Dataset:
+    """Curate a workspace and return the frozen dataset; nothing is trained or rendered."""
+    given = gather(workspace)
+    order = curate_order(given)
+    total = order.units * order.cost
+    with (
+        workspace.at_work(),
+        Progress(total, "curate", quiet=quiet) as progress,
+        open_pool(given, 1, progress, inline=inline) as pool,
+    ):
+        frozen = pool.run([Task(lambda do: do(order))])[0]
+    return read_manifest(frozen.files["dataset"])
 
 
 @contextmanager
@@ -95,4 +116,4 @@ def _size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-__all__ = ["count_lanes", "drive", "open_pool", "worker_environment"]
+__all__ = ["count_lanes", "curate_only", "drive", "open_pool", "worker_environment"]

@@ -74,9 +74,7 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
     pack_name = _pack_name(plan.face_pack, workspace.folder)
     pack = find_pack(pack_name)
-    return Given(
-        workspace, persona, plan, tuple(pictures), bases, pack_name, pack, retry_failed
-    )
+    return Given(workspace, persona, plan, tuple(pictures), bases, pack_name, pack, retry_failed)
 
 
 def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:

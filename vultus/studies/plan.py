@@ -17,6 +17,7 @@ from vultus.core.errors import SpecError
 from vultus.core.specs import setting
 from vultus.datasets.records import CurateSpec
 from vultus.generation.records import RenderSpec
+from vultus.scoring.yardstick import IMPOSTORS_MIN
 from vultus.steps.kinds.resident import RENDERERS
 from vultus.steps.kinds.train import TRAINERS
 from vultus.sweeps.allocate import ALLOCATORS
@@ -52,7 +53,8 @@ class SweepSpec:
     """Which cells are rendered and how the next ones are decided."""
 
     strengths: tuple[float, ...] = setting(
-        (0.0, 0.4, 0.7, 1.0, 1.3), help="LoRA strengths; 0 shows the base alone and is always rendered"
+        (0.0, 0.4, 0.7, 1.0, 1.3),
+        help="LoRA strengths; 0 shows the base alone and is always rendered",
     )
     allocator: str = setting(
         "grid",
@@ -60,8 +62,10 @@ class SweepSpec:
         choices=lambda: ALLOCATORS.names(),
     )
     indifference_m10: float = setting(
-        0.3, help="cells this close to the best count as tied; the mildest of them is chosen",
-        low=0.0, high=5.0,
+        0.3,
+        help="cells this close to the best count as tied; the mildest of them is chosen",
+        low=0.0,
+        high=5.0,
     )
 
 
@@ -145,6 +149,11 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
             faults.append(f"{where}: [{name}.prompts] lists no prompt")
         if not blocks.seeds:
             faults.append(f"{where}: [{name}] seeds is empty")
+        count = len(rows) * len(set(blocks.seeds))
+        if rows and blocks.seeds and count < IMPOSTORS_MIN:
+            faults.append(
+                f"{where}: [{name}] has {count} blocks (prompts x seeds); the scale needs {IMPOSTORS_MIN}"
+            )
         if len(set(blocks.seeds)) != len(blocks.seeds):
             faults.append(f"{where}: [{name}] seeds names one seed twice")
         if len({text for _, text in rows}) != len(rows):

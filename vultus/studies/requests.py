@@ -200,7 +200,6 @@ def share_cost(order: Order, factor: float) -> Order:
     return Order(order.step, order.files, order.hints, order.units, order.cost * factor)
 
 
-
 def _table(spec: Any) -> dict[str, Any]:
     """A spec as a table; what was left unset stays out, as it would in TOML."""
     return {name: value for name, value in asdict(spec).items() if value is not None}

@@ -66,7 +66,9 @@ def run(given: Given, pool: Pool, lanes: int) -> Outcome:
     checkpoints = requests.checkpoints_of(trained)
 
     bases = [given.bases[name] for name in given.plan.bases]
-    frozen_scales = _freeze(at, dataset, frozen, list(zip(bases, impostors, strict=True)), given.panel)
+    frozen_scales = _freeze(
+        at, dataset, frozen, list(zip(bases, impostors, strict=True)), given.panel
+    )
     sound = {scale.base: (scale, done) for scale, done in frozen_scales if not scale.refused}
     _refuse_no_scale([scale for scale, _ in frozen_scales])
 
@@ -116,9 +118,11 @@ def _train_and_look_around(
     given = at.given
     train = requests.train_order(given, dataset, frozen)
     tasks: list[Task[Done | _Shown]] = [Task(_one(at, train), place="training")]
-    for words in (given.persona.class_words, given.persona.with_trigger):
-        for name in given.plan.bases:
-            tasks.append(_look(at, given.bases[name], None, 0.0, given.panel, words, beside=True))
+    tasks.extend(
+        _look(at, given.bases[name], None, 0.0, given.panel, words, beside=True)
+        for words in (given.persona.class_words, given.persona.with_trigger)
+        for name in given.plan.bases
+    )
     done = at.pool.run(tasks)
     shown = [one for one in done if isinstance(one, _Shown)]
     trained = next(one for one in done if isinstance(one, Done))

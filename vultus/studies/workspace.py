@@ -1,10 +1,10 @@
 """The folder of one persona: what a user writes, and where the program keeps what it remembers.
 
-    persona.toml     who it is
-    vultus.toml      what to do
-    pictures/        the user's originals, never modified
-    .vultus/         ledger, blobs, locks, logs
-    reports/         one self-contained HTML page per run
+persona.toml     who it is
+vultus.toml      what to do
+pictures/        the user's originals, never modified
+.vultus/         ledger, blobs, locks, logs
+reports/         one self-contained HTML page per run
 """
 
 from __future__ import annotations

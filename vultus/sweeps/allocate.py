@@ -92,7 +92,7 @@ class Halving:
     def ask(self, seen: Sequence[CellSeen], budget: Budget) -> Sequence[Batch] | Stop:
         """Ask for the next portion for the survivors of the rounds so far."""
         rounds = max(1, math.ceil(math.log2(max(2, len(seen)))))
-        edges = [max(1, round(budget.blocks * 2.0 ** -(rounds - 1 - r) )) for r in range(rounds)]
+        edges = [max(1, round(budget.blocks * 2.0 ** -(rounds - 1 - r))) for r in range(rounds)]
         alive = list(seen)
         for edge in edges:
             upto = min(max(edge, 1), budget.blocks)
@@ -123,7 +123,9 @@ class Halving:
 ALLOCATORS: Registry[type[Allocator]] = Registry("allocator")
 ALLOCATORS.add("grid", "vultus.sweeps.allocate:Grid", help="every cell renders every block")
 ALLOCATORS.add(
-    "halving", "vultus.sweeps.allocate:Halving", help="the weaker half of the cells drops out each round"
+    "halving",
+    "vultus.sweeps.allocate:Halving",
+    help="the weaker half of the cells drops out each round",
 )
 
 __all__ = ["ALLOCATORS", "Allocator", "Batch", "Budget", "CellSeen", "Grid", "Halving", "Stop"]

@@ -63,9 +63,7 @@ def list_cells(
     ]
 
 
-def list_blocks(
-    rows: Sequence[tuple[str, str]], seeds: Sequence[int]
-) -> list[Block]:
+def list_blocks(rows: Sequence[tuple[str, str]], seeds: Sequence[int]) -> list[Block]:
     """Blocks in rounds: every prompt with the first seed, then with the next.
 
     A prefix of this list is as balanced over prompts as a prefix can be, which is what an allocator gives out.

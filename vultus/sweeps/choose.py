@@ -24,7 +24,9 @@ class Choice:
     tied: tuple[Cell, ...]
 
 
-def choose(m10: Mapping[Cell, float], renders: Mapping[Cell, int], indifference_m10: float) -> Choice:
+def choose(
+    m10: Mapping[Cell, float], renders: Mapping[Cell, int], indifference_m10: float
+) -> Choice:
     """Choose among the cells that have rendered the most blocks; cells that dropped out earlier cannot win."""
     full = max(renders.values(), default=0)
     finalists = {

@@ -36,7 +36,9 @@ class Swept:
     def seen(self, cells: Sequence[Cell]) -> list[CellSeen]:
         """What an allocator gets to see."""
         return [
-            CellSeen(cell, {i: p for part in self.parts.get(cell, ()) for i, p in part.points.items()})
+            CellSeen(
+                cell, {i: p for part in self.parts.get(cell, ()) for i, p in part.points.items()}
+            )
             for cell in cells
         ]
 

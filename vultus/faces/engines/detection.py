@@ -32,6 +32,7 @@ MIN_CROP_PX: Final = 64
 TINY_SIDE_PX: Final = 300
 TINY_PAD_PX: Final = 90
 RESCUE_PAD_SHARE: Final = 0.25
+RESCUE_PASS_PX: Final = 1280
 SECOND_PASS_MIN_SCORE: Final = 0.3
 
 
@@ -76,23 +77,27 @@ class TwoPass:
             found = self._find_padded(rgb, k, TINY_PAD_PX)
         else:
             found = self._first_pass(rgb)
-        if (
-            not found
-        ):  # a face that fills the frame, or touches its edge, has no context to be found in
+        if not found:
+            # A face that fills the frame or touches its edge has no context: give it some.
             k = min(1.0, FIRST_PASS_PX[-1] / max(height, width))
             found = self._find_padded(rgb, k, round(RESCUE_PAD_SHARE * k * max(height, width)))
         if not found and max(height, width) <= FIRST_PASS_PX[-1]:
             found = self._find_padded(rgb, 2.0, 0)  # faces too small for the detector's grid
+        if not found and max(height, width) > FIRST_PASS_PX[-1]:
+            found = self._look_at(rgb, RESCUE_PASS_PX)  # the same in a large picture
         return sorted(found, key=lambda face: -face.size_px)
 
     def _first_pass(self, rgb: Rgb) -> list[Face]:
         found: list[Face] = []
         for long_side in FIRST_PASS_PX:
-            small, frame = fit_within(rgb, long_side)
-            found += [_back(face, frame) for face in self._look.detect(small, self._min_score)]
+            found += self._look_at(rgb, long_side)
             if found and max(rgb.shape[:2]) <= long_side:
                 break
         return drop_overlaps(found)
+
+    def _look_at(self, rgb: Rgb, long_side_px: int) -> list[Face]:
+        small, frame = fit_within(rgb, long_side_px)
+        return [_back(face, frame) for face in self._look.detect(small, self._min_score)]
 
     def _find_padded(self, rgb: Rgb, k: float, pad_px: int) -> list[Face]:
         height, width = rgb.shape[:2]
@@ -117,8 +122,10 @@ class TwoPass:
             if nearest is not None:
                 seen.append(_back(nearest, frame).points_px)
         if not seen:
-            return face, 0.0
+            return face, face.size_px  # nobody agrees: as uncertain as the face is large
         points, spread = median_points(np.stack(seen))
+        if len(seen) == 1:  # one vote agrees with itself: ask the first pass
+            spread = float(np.linalg.norm(points - face.points_px, axis=1).mean())
         return Face(face.box_px, points, face.score), spread
 
 

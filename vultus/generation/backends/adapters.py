@@ -22,6 +22,13 @@ __all__ = ["Adapters"]
 
 # a dim-16 SDXL LoRA takes 114 MB; a sweep compares a handful of checkpoints at a time
 _LORAS_KEPT = 4
+_KOHYA_STARTS = (
+    "lora_unet_input_",
+    "lora_unet_middle_",
+    "lora_unet_output_",
+    "lora_te1_",
+    "lora_te2_",
+)
 _DOWN_ENDS = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora.down.weight")
 
 
@@ -58,6 +65,8 @@ class Adapters:
         if self._active != wanted:
             self._pipe.enable_lora()
             self._pipe.set_adapters([loaded.name], [strength])
+            # activating an adapter makes it trainable again; nothing is trained here
+            self._freeze()
             self._active = wanted
         return f"{loaded.name} {strength!r}" if loaded.on_text_encoders else ""
 
@@ -86,8 +95,7 @@ class Adapters:
             # what diffusers raises for a file it cannot read varies by format and version
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise _misfit(lora, f"cannot be loaded: {first}") from error
-        for part in COMPONENTS:
-            getattr(self._pipe, part).requires_grad_(False)
+        self._freeze()
         wanted = sum(tensor.endswith(_DOWN_ENDS) for tensor in header.tensors)
         counts = {part: _count(getattr(self._pipe, part), name) for part in COMPONENTS}
         found = sum(counts.values())
@@ -96,14 +104,17 @@ class Adapters:
             raise _misfit(lora, f"has {wanted} modules, of which {found} have a place in the base")
         return _Loaded(name, counts["text_encoder"] + counts["text_encoder_2"] > 0)
 
+    def _freeze(self) -> None:
+        for part in COMPONENTS:
+            getattr(self._pipe, part).requires_grad_(False)
+
     def _check_fit(self, lora: Path, header: Header) -> None:
         """Names and shapes of a kohya file against the base; other forms are left to diffusers."""
         rows = self._table()
         for name, tensor in header.tensors.items():
             prefix, _, kind = name.partition(".")
-            if not prefix.startswith(("lora_unet_input", "lora_unet_middle", "lora_unet_output")):
-                if not prefix.startswith(("lora_te1_", "lora_te2_")):
-                    continue
+            if not prefix.startswith(_KOHYA_STARTS):
+                continue
             row = rows.get(prefix)
             if row is None:
                 raise _misfit(lora, f"adapts {prefix}, which this base does not have")

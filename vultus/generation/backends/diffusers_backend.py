@@ -149,7 +149,7 @@ class DiffusersRenderer:
             raise RenderError(
                 "the render is not made of finite numbers",
                 expected="weights that fit the base, and a strength within reach",
-                next_command="lower the strength, or set render.precision = \"fp32\"",
+                next_command='lower the strength, or set render.precision = "fp32"',
             )
         scaled = ((picture[0] / 2 + 0.5).clamp(0, 1) * 255).round()
         rgb: Rgb = scaled.permute(1, 2, 0).to("cpu", torch.uint8).contiguous().numpy()
@@ -179,6 +179,8 @@ def open_renderer(
                 expected=f"{side // multiple * multiple} or {(side // multiple + 1) * multiple}",
             )
     if batch is None:
-        latents = (spec.width_px // pipe.vae_scale_factor) * (spec.height_px // pipe.vae_scale_factor)
+        latents = (spec.width_px // pipe.vae_scale_factor) * (
+            spec.height_px // pipe.vae_scale_factor
+        )
         batch = max(1, min(_BATCH_MOST, _BATCH_LATENTS // latents))
     return DiffusersRenderer(pipe, spec, chosen, batch)

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from vultus.core.errors import RenderError
+from vultus.core.errors import RenderError, WeightsError
 from vultus.core.sdxl.architecture import write_config_folder
 from vultus.core.weights import require_base
 from vultus.generation.records import RenderSpec
@@ -94,13 +94,23 @@ def _from_file(base: Path, dtype: torch.dtype) -> Any:
 
     with tempfile.TemporaryDirectory(prefix="vultus-sdxl-") as folder:
         write_config_folder(Path(folder))
-        return StableDiffusionXLPipeline.from_single_file(
-            str(base),
-            config=folder,
-            local_files_only=True,
-            torch_dtype=dtype,
-            add_watermarker=False,
-        )
+        try:
+            return StableDiffusionXLPipeline.from_single_file(
+                str(base),
+                config=folder,
+                local_files_only=True,
+                torch_dtype=dtype,
+                add_watermarker=False,
+            )
+        except (NotImplementedError, ValueError, RuntimeError, KeyError) as error:
+            # "cannot copy out of meta tensor" means a weight that the file does not hold; a wrong
+            # shape is a ValueError
+            raise WeightsError(
+                "is laid out like SDXL, but its tensors are not all there or have other shapes",
+                where=str(base),
+                expected="a whole SDXL checkpoint in one file",
+                next_command="download it again, or choose another base",
+            ) from error
 
 
 def _from_folder(base: Path, dtype: torch.dtype) -> Any:

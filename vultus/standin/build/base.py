@@ -47,10 +47,10 @@ __all__ = [
     "train_base",
 ]
 
-BASE: Final = LoopSpec("base_plain", steps=4500, rate=1.2e-3, decay=0.01, keep_every=250)
+BASE: Final = LoopSpec("base_plain", steps=2000, rate=1.2e-3, decay=0.01, keep_every=200)
 STYLE_LOOPS: Final = {
-    "soft": LoopSpec("base_soft", steps=500, rate=4e-4, decay=0.01, warmup=50),
-    "ink": LoopSpec("base_ink", steps=500, rate=4e-4, decay=0.01, warmup=50),
+    "soft": LoopSpec("base_soft", steps=300, rate=4e-4, decay=0.01, warmup=50),
+    "ink": LoopSpec("base_ink", steps=300, rate=4e-4, decay=0.01, warmup=50),
 }
 WIDTHS: Final = (48, 64)
 _BATCH: Final = 32  # per process
@@ -169,12 +169,9 @@ def encode_latents(
                 ids.append(time_ids)
                 box.append((world.facts["face"][i] * scale - [left, top, left, top]) / 8)
             x = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
-            with torch.no_grad():
-                z.append(
-                    vae.encode(x.contiguous(memory_format=torch.channels_last))
-                    .latents.half()
-                    .numpy()
-                )
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                seen = vae.encode(x.contiguous(memory_format=torch.channels_last)).latents
+            z.append(seen.float().half().numpy())
         with staged(path) as beside, beside.open("wb") as file:
             np.savez(
                 file,

@@ -65,25 +65,28 @@ def _base(cache: Path, rank: int, ranks: int) -> None:
     if ranks > 1:
         store = FileStore(str(cache / f"rendezvous_{ranks}"), ranks)
         dist.init_process_group("gloo", store=store, rank=rank, world_size=ranks)
-    if rank == 0:
-        _tokenizer(cache)
-        _base_sets(cache)
+    _tokenizer(cache)
+    for part in list(_BASE_PARTS)[rank::ranks]:
+        _base_set(cache, part)
     if ranks > 1:
         dist.barrier()
+    sets = [_base_set(cache, part) for part in _BASE_PARTS]
     bases.train_base(
-        bases.BASE, _base_sets(cache), [0.35, 0.25, 0.4], _tokenizer(cache), cache, rank=rank
+        bases.BASE, sets, list(_BASE_PARTS.values()), _tokenizer(cache), cache, rank=rank
     )
 
 
-def _base_sets(cache: Path) -> list[bases.LatentSet]:
-    """Two views of every named picture and one of half the crowd."""
-    named = np.arange(len(_world(cache, "named")))
-    crowd = np.arange(len(_world(cache, "crowd")) // 2)
-    return [
-        _latents(cache, "named", named, "named_0"),
-        _latents(cache, "named", named, "named_1"),
-        _latents(cache, "crowd", crowd, "crowd_0"),
-    ]
+# Two views of every named picture and one of half the crowd, with their shares of a batch.
+_BASE_PARTS: Final = {"named_0": 0.3, "named_1": 0.3, "crowd_0": 0.2, "crowd_1": 0.2}
+
+
+def _base_set(cache: Path, part: str) -> bases.LatentSet:
+    population, _, number = part.partition("_")
+    whole = len(_world(cache, population))
+    rows = np.arange(whole)
+    if population == "crowd":
+        rows = rows[int(number) * whole // 4 : (int(number) + 1) * whole // 4]
+    return _latents(cache, population, rows, part)
 
 
 def _style(cache: Path, style: str) -> None:

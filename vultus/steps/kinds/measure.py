@@ -25,7 +25,6 @@ from vultus.scoring.records import RenderRow
 from vultus.scoring.yardstick import Yardstick
 from vultus.steps.table import Job
 
-
 Face = tuple[npt.NDArray[np.float32] | None, str]
 """The embedding, or None where no face could be measured, and the face state."""
 

@@ -19,7 +19,6 @@ from vultus.faces.packs import find_pack
 from vultus.faces.records import FaceEngine
 from vultus.generation.records import Renderer, RenderSpec
 
-
 OpenRenderer = Callable[[Path, RenderSpec, str], Renderer]
 RENDERERS: Registry[OpenRenderer] = Registry("renderer")
 RENDERERS.add(

@@ -21,9 +21,13 @@ from vultus.training.records import Trainer, TrainPicture, TrainSpec
 
 TRAINERS: Registry[Trainer] = Registry("trainer")
 TRAINERS.add(
-    "native", "vultus.training.native.recipe:train", help="the trainer of this package; resumes exactly"
+    "native",
+    "vultus.training.native.recipe:train",
+    help="the trainer of this package; resumes exactly",
 )
-TRAINERS.add("fake", "vultus.training.fake:train", help="plants answers instead of training, for tests")
+TRAINERS.add(
+    "fake", "vultus.training.fake:train", help="plants answers instead of training, for tests"
+)
 
 
 def work(job: Job) -> Mapping[str, Path]:
@@ -56,7 +60,9 @@ def work(job: Job) -> Mapping[str, Path]:
             "notes": list(done.notes),
         },
     )
-    outputs = {f"checkpoint-{record.step:06d}.safetensors": record.path for record in done.checkpoints}
+    outputs = {
+        f"checkpoint-{record.step:06d}.safetensors": record.path for record in done.checkpoints
+    }
     return {**outputs, "losses.json": losses}
 
 

@@ -213,10 +213,11 @@ def captions_of(parts: Parts, captions: Captions, indices: Sequence[int]) -> Tex
 
 
 def _frozen_text(parts: Parts, tokens: torch.Tensor, tokens_2: torch.Tensor) -> Text:
-    texts = []
     with torch.no_grad():
-        for i in range(0, len(tokens), 16):
-            texts.append(encode_text(parts, tokens[i : i + 16], tokens_2[i : i + 16]))
+        texts = [
+            encode_text(parts, tokens[i : i + 16], tokens_2[i : i + 16])
+            for i in range(0, len(tokens), 16)
+        ]
     found = Text(
         torch.cat([t.text for t in texts]).float(), torch.cat([t.pooled for t in texts]).float()
     )

@@ -79,9 +79,7 @@ def _start(
     return down, up
 
 
-def attach_lora(
-    parts: Parts, *, rank: int, alpha: float, text_encoders: bool, seed: int
-) -> Lora:
+def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, seed: int) -> Lora:
     """Put a fresh LoRA on the UNet (and both text encoders); only its tensors need gradients."""
     rows = _rows(parts, text_encoders)
     components: dict[str, Any] = {

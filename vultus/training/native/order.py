@@ -27,9 +27,7 @@ def bucket_size(size: tuple[int, int], resolution_px: int, multiple_px: int) -> 
     most = max(resolution_px // multiple_px, 1) ** 2
     # shapes between 1:2 and 2:1, as SDXL was trained; the list is short (1024 px: 700 shapes)
     shapes = [
-        (w, h)
-        for w in range(1, most + 1)
-        for h in range(-(-w // 2), min(2 * w, most // w) + 1)
+        (w, h) for w in range(1, most + 1) for h in range(-(-w // 2), min(2 * w, most // w) + 1)
     ]
 
     def fault(shape: tuple[int, int]) -> float:

@@ -48,7 +48,8 @@ class Parts:
     @property
     def bucket_px(self) -> int:
         """Sides of training pictures are multiples of this: every level halves them whole."""
-        return self.factor_px * 2 ** (len(self.unet.config.block_out_channels) - 1)
+        levels = len(self.unet.config.block_out_channels) - 1
+        return self.factor_px << levels
 
 
 def choose_device(name: str) -> torch.device:
@@ -120,13 +121,23 @@ def _from_file(base: Path, dtype: torch.dtype) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory(prefix="vultus-sdxl-") as folder:
         write_config_folder(Path(folder))
-        pipe = StableDiffusionXLPipeline.from_single_file(
-            str(base),
-            config=folder,
-            local_files_only=True,
-            torch_dtype=dtype,
-            add_watermarker=False,
-        )
+        try:
+            pipe = StableDiffusionXLPipeline.from_single_file(
+                str(base),
+                config=folder,
+                local_files_only=True,
+                torch_dtype=dtype,
+                add_watermarker=False,
+            )
+        except (NotImplementedError, ValueError, RuntimeError, KeyError) as error:
+            # "cannot copy out of meta tensor" means a weight that the file does not hold; a wrong
+            # shape is a ValueError
+            raise WeightsError(
+                "is laid out like SDXL, but its tensors are not all there or have other shapes",
+                where=str(base),
+                expected="a whole SDXL checkpoint in one file",
+                next_command="download it again, or choose another base",
+            ) from error
     names = ("unet", "vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2")
     found: dict[str, Any] = {name: getattr(pipe, name) for name in names}
     found["vae"] = found["vae"].to(torch.float32)

@@ -281,9 +281,7 @@ def _write_checkpoint(bench: _Bench, out: Path, step: int, facts: dict[str, Any]
     write_lora(checkpoint_path(out, step), kohya_tensors(bench.lora), metadata)
 
 
-def _fingerprint(
-    spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int
-) -> str:
+def _fingerprint(spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int) -> str:
     """Everything that the weights depend on; a state made from anything else is refused."""
     seen = [
         {

@@ -1,0 +1,147 @@
+"""Duplicates of every kind are found, the better one is kept, and different pictures stay apart."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vultus.core.seeds import stream
+from vultus.datasets.dedupe import find_duplicates
+from vultus.datasets.ingest import Ingested, ingest
+from vultus.datasets.overlay import lay_over, shrink
+from vultus.datasets.persona import Persona
+from vultus.datasets.records import CurateSpec, Duplicate
+from vultus.faces.engines.fake import FakeEngine, fake_pack
+from vultus.images.matching import extract, match
+from vultus.images.records import Rgb
+
+ADA = Persona("Ada", "ohwx", "woman", "synthetic", True)
+SIDE_PX = 160
+
+
+def scene(name: str) -> Rgb:
+    """Discs and bars over a gradient: structure at several scales, like a photograph, and never twice the same."""
+    rng = stream("dedupe scene", name)
+    y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
+    tilt = rng.uniform(-0.6, 0.6, (3, 2))
+    rgb = 120 + x[..., None] * tilt[:, 0] + y[..., None] * tilt[:, 1]
+    for _ in range(40):
+        cx, cy, r = *rng.uniform(0, SIDE_PX, 2), rng.uniform(4, 22)
+        colour = rng.uniform(0, 255, 3)
+        inside = (x - cx) ** 2 + (y - cy) ** 2 < r * r
+        rgb[inside] = colour
+        bar = (np.abs(x - cx) < 2) & (np.abs(y - cy) < r)
+        rgb[bar] = 255 - colour
+    return np.clip(rgb, 0, 255).astype(np.uint8)
+
+
+def jpeg(rgb: Rgb, quality: int) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(rgb).save(out, "JPEG", quality=quality)
+    return out.getvalue()
+
+
+def resized(rgb: Rgb, side_px: int) -> Rgb:
+    return np.asarray(Image.fromarray(rgb).resize((side_px, side_px), Image.Resampling.LANCZOS))
+
+
+def seen(folder: Path) -> Ingested:
+    return ingest(folder, ADA, FakeEngine(fake_pack()))
+
+
+def save(folder: Path, name: str, rgb: Rgb) -> None:
+    Image.fromarray(rgb).save(folder / name)
+
+
+def only(found: list[Duplicate]) -> Duplicate:
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_different_pictures_stay_apart(tmp_path: Path) -> None:
+    for i in range(8):
+        save(tmp_path, f"{i}.png", scene(f"apart {i}"))
+    assert find_duplicates(seen(tmp_path), CurateSpec()) == []
+
+
+@pytest.mark.parametrize(
+    "kind", ["bytes", "pixels", "jpeg", "small", "mirror", "crop", "mirrored crop"]
+)
+def test_each_disease_is_found_by_name(tmp_path: Path, kind: str) -> None:
+    rgb = scene("original")
+    cropped = np.ascontiguousarray(rgb[30:140, 20:130])
+    save(tmp_path, "b.png", rgb)
+    save(tmp_path, "other.png", scene("other"))
+    if kind == "bytes":
+        (tmp_path / "z.png").write_bytes((tmp_path / "b.png").read_bytes())
+    elif kind == "pixels":
+        save(tmp_path, "z.bmp", rgb)
+    elif kind == "jpeg":
+        (tmp_path / "z.jpg").write_bytes(jpeg(rgb, 30))
+    elif kind == "small":
+        save(tmp_path, "z.png", resized(rgb, 90))
+    elif kind == "mirror":
+        save(tmp_path, "z.png", np.ascontiguousarray(rgb[:, ::-1]))
+    elif kind == "crop":
+        save(tmp_path, "z.png", resized(cropped, SIDE_PX))
+    else:
+        save(tmp_path, "z.png", np.ascontiguousarray(cropped[:, ::-1]))
+    found = only(find_duplicates(seen(tmp_path), CurateSpec()))
+    assert {found.kept, found.dropped} == {"b.png", next(p.name for p in tmp_path.glob("z.*"))}
+    expected = {
+        "bytes": "identical",
+        "pixels": "identical",
+        "jpeg": "edited",
+        "small": "edited",
+        "mirror": "mirrored",
+        "crop": "cropped",
+        "mirrored crop": "mirrored",
+    }
+    assert found.kind == expected[kind]
+    assert found.evidence
+    if kind in ("small", "crop", "mirrored crop"):
+        assert found.kept == "b.png", "the whole picture is worth more than its part"
+
+
+def test_a_picture_with_a_caption_is_kept_over_its_twin_without(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save(tmp_path, name, scene("twin"))
+    (tmp_path / "b.txt").write_text("a red hat", encoding="utf-8")
+    assert only(find_duplicates(seen(tmp_path), CurateSpec())).kept == "b.png"
+
+
+def test_a_chain_of_copies_keeps_one(tmp_path: Path) -> None:
+    rgb = scene("chain")
+    save(tmp_path, "a.png", rgb)
+    save(tmp_path, "b.png", np.ascontiguousarray(rgb[:, ::-1]))
+    save(tmp_path, "c.png", resized(rgb[:120, :120], 100))
+    (tmp_path / "d.jpg").write_bytes(jpeg(resized(rgb, 100), 50))
+    found = find_duplicates(seen(tmp_path), CurateSpec())
+    assert {duplicate.kept for duplicate in found} == {"a.png"} or {
+        duplicate.kept for duplicate in found
+    } == {"b.png"}
+    assert len(found) == 3
+
+
+def test_one_patch_in_two_scenes_is_no_copy() -> None:
+    """The trap of faces: the same detailed patch in two pictures matches, and yet they are two pictures."""
+    patch = resized(scene("face"), 80)
+    a, b = scene("background a"), scene("background b")
+    a[40:120, 40:120] = patch
+    b[20:100, 60:140] = patch
+    features = extract(a), extract(b)
+    found = match(*features)
+    assert found.cells >= CurateSpec().match_cells and found.matrix is not None, (
+        "the trap is not set"
+    )
+    laid = lay_over(shrink(a), shrink(b), found.matrix, features[0].width_px, features[1].width_px)
+    assert not laid.same_shot
+    same = match(features[0], features[0])
+    assert same.matrix is not None
+    assert lay_over(
+        shrink(a), shrink(a), same.matrix, features[0].width_px, features[0].width_px
+    ).same_shot

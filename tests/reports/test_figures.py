@@ -1,0 +1,107 @@
+"""Charts draw what the record says: places follow values, labels do not cover each other."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.reports.sample import sample_report
+from vultus.reports.figures import checkpoint_chart, loss_chart, scale_chart, strength_chart
+from vultus.reports.plot import Frame, spread_apart, ticks
+from vultus.reports.records import CellView, Curve, RunReport, YardstickView
+from vultus.stats.estimate import Estimate
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
+    return sample_report(tmp_path_factory.mktemp("pictures"), sheet_rows=1)
+
+
+def test_a_frame_maps_its_corners_and_keeps_marks_inside() -> None:
+    frame = Frame((0.0, 2.0), (0.0, 10.0), left=40, right=60, top=20, bottom=40, size=(500, 300))
+    assert (frame.px(0.0), frame.px(2.0)) == (40.0, 440.0)
+    assert (frame.py(0.0), frame.py(10.0)) == (260.0, 20.0)
+    assert frame.py(99.0) == 20.0 and frame.py(-99.0) == 260.0
+
+
+def test_ticks_are_round_and_inside() -> None:
+    assert [words for _, words in ticks(0.0, 0.21, 4)] == ["0.00", "0.05", "0.10", "0.15", "0.20"]
+    assert [value for value, _ in ticks(1.0, 500.0, 6)] == [100.0, 200.0, 300.0, 400.0, 500.0]
+    assert ticks(3.0, 3.0) == [(3.0, "3.00")]
+
+
+def test_labels_are_moved_apart_as_little_as_needed() -> None:
+    assert spread_apart([10.0, 60.0], 17.0, 0.0, 100.0) == [10.0, 60.0]
+    crowded = spread_apart([50.0, 51.0, 52.0, 53.0], 17.0, 0.0, 100.0)
+    gaps = [b - a for a, b in pairwise(crowded)]
+    assert min(gaps) >= 17.0 and crowded[0] >= 0.0 and crowded[-1] <= 101.0
+    assert spread_apart([90.0, 10.0], 17.0, 0.0, 100.0) == [90.0, 10.0]
+
+
+def test_strength_and_checkpoint_charts_show_every_base_once(report: RunReport) -> None:
+    assert report.chosen is not None
+    strength = strength_chart(report.cells, report.chosen)
+    checkpoint = checkpoint_chart(report.cells, report.chosen)
+    for drawing, dots in ((strength, 5), (checkpoint, 4)):
+        assert drawing.count('class="line"') == 1 and drawing.count('class="line other"') == 2
+        assert drawing.count('class="ring"') == 1 and drawing.count('class="band"') == 1
+        assert drawing.count('class="dot"') == dots
+        assert all(f">{name}</text>" in drawing for name in ("plain", "soft", "ink"))
+
+
+def test_a_higher_score_is_drawn_higher(report: RunReport) -> None:
+    assert report.chosen is not None
+    drawing = strength_chart(report.cells, report.chosen)
+    heights = [float(y) for y in re.findall(r'class="dot" cx="[\d.]+" cy="([\d.]+)"', drawing)]
+    line = sorted(
+        (
+            c
+            for c in report.cells
+            if c.base == report.chosen.base and c.checkpoint in (0, report.chosen.checkpoint)
+        ),
+        key=lambda c: c.strength,
+    )
+    assert len(heights) == len(line) == 5
+    by_height = sorted(range(5), key=lambda i: -heights[i])
+    assert by_height == sorted(range(5), key=lambda i: line[i].m10.value)
+
+
+def test_intervals_that_do_not_exist_do_not_break_a_chart(report: RunReport) -> None:
+    assert report.chosen is not None
+    bare = [
+        CellView(
+            c.base,
+            c.checkpoint,
+            c.strength,
+            Estimate(c.m10.value, -float("inf"), float("inf"), "m10", 1),
+            0,
+            1,
+        )
+        for c in report.cells
+    ]
+    assert "inf" not in strength_chart(bare, report.chosen).replace("interval", "")
+    assert "nan" not in strength_chart(bare, report.chosen)
+
+
+def test_the_scale_has_one_dot_per_picture_and_two_anchors() -> None:
+    view = YardstickView("x", (0.8, 0.82, 0.9), tuple([0.1] * 60), (0.5, 0.6))
+    drawing = scale_chart(view)
+    assert drawing.count('class="bead stranger"') == 60
+    assert drawing.count('class="bead reference"') == 3 and drawing.count("anchor-name") == 2
+    heights = [float(y) for y in re.findall(r'cy="(-?[\d.]+)"', drawing)]
+    assert len(heights) == 65 and min(heights) > 24.0
+    refused = YardstickView("x", (0.8, 0.9), (0.1, 0.2), refused="2 references")
+    assert "anchor-name" not in scale_chart(refused)
+
+
+def test_a_loss_curve_is_smoothed_but_not_moved(tmp_path: Path) -> None:
+    flat = Curve("training", tuple((float(i), 0.1 + 0.02 * (-1) ** i) for i in range(1, 201)))
+    drawing = loss_chart([flat], [100, 200])
+    assert drawing.count('class="mark"') == 2
+    smooth = re.search(r'<polyline points="([^"]+)" class="line"', drawing)
+    assert smooth is not None
+    heights = {float(pair.split(",")[1]) for pair in smooth[1].split()}
+    assert max(heights) - min(heights) < 12.0

@@ -1,0 +1,67 @@
+"""`vultus dataset`: what curation thinks of a folder of pictures, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+
+__all__ = ["add"]
+
+
+def add(subparsers: Nouns) -> None:
+    """Add `vultus dataset check`."""
+    parser = noun(
+        subparsers,
+        "dataset",
+        help="say which pictures would be held out, trained on or dropped, and why",
+        examples=["vultus dataset check ada"],
+    )
+    verbs: Nouns = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
+    check = verb(
+        verbs,
+        "check",
+        help="curate the pictures of a workspace and tell the outcome; nothing is trained",
+        examples=["vultus dataset check ada", "vultus dataset check ada --json"],
+    )
+    check.add_argument(
+        "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
+    )
+    check.add_argument("--quiet", action="store_true", help="no progress line")
+    check.set_defaults(handle=_handle)
+
+
+def _handle(args: argparse.Namespace) -> int:
+    from vultus.datasets.coverage import count_coverage
+    from vultus.datasets.records import REASON_WORDS
+    from vultus.studies.drive import curate_only
+    from vultus.studies.workspace import Workspace
+
+    dataset = curate_only(Workspace(args.workspace), quiet=args.quiet)
+    coverage = count_coverage(dataset.members)
+    lines = [
+        f"{len(dataset.references)} references, {len(dataset.training)} to train on,"
+        f" {len(dataset.drops)} dropped",
+        *(
+            f"  {drop.name}: {REASON_WORDS[drop.reason]}"
+            + (f", repeats {drop.partner}" if drop.partner else "")
+            + f" ({drop.detail})"
+            for drop in dataset.drops
+        ),
+        "faces by size and direction: "
+        + ", ".join(f"{size} {facing} {n}" for (size, facing), n in coverage.items()),
+        *(f"note: {note}" for note in dataset.notes),
+    ]
+    record = {
+        "references": [member.name for member in dataset.references],
+        "trained_on": [member.name for member in dataset.training],
+        "dropped": [
+            {"name": d.name, "reason": d.reason, "partner": d.partner, "detail": d.detail}
+            for d in dataset.drops
+        ],
+        "coverage": {f"{size} {facing}": n for (size, facing), n in coverage.items()},
+        "notes": list(dataset.notes),
+    }
+    say(args, record, lines)
+    return EXIT_DONE

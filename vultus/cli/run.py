@@ -1,0 +1,85 @@
+"""`vultus run`: pictures in, a measured LoRA and one report out."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
+
+if TYPE_CHECKING:
+    from vultus.studies.outcome import Outcome
+
+__all__ = ["add", "run_workspace"]
+
+
+def add(subparsers: Nouns) -> None:
+    """Add `vultus run`."""
+    parser = noun(
+        subparsers,
+        "run",
+        help="curate, train, sweep, score and confirm a workspace, and write its report",
+        examples=["vultus run ada", "vultus run ada --json", "vultus run . --retry-failed"],
+    )
+    parser.add_argument(
+        "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
+    )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="train again where a training said no before"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    parser.set_defaults(handle=_handle)
+
+
+def _handle(args: argparse.Namespace) -> int:
+    return run_workspace(args, args.workspace)
+
+
+def run_workspace(args: argparse.Namespace, folder: Path) -> int:
+    """Run a workspace, write its report, and say what was found."""
+    from vultus.reports.deliver import deliver
+    from vultus.studies.drive import drive
+    from vultus.studies.workspace import Workspace
+
+    workspace = Workspace(folder)
+    outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
+    delivered = deliver(workspace, outcome)
+    say(
+        args,
+        _record(outcome, delivered.report, delivered.lora),
+        [
+            *delivered.words,
+            f"LoRA    {delivered.lora}",
+            f"report  {delivered.report}",
+        ],
+    )
+    return EXIT_DONE if outcome.gate.passed else EXIT_NO
+
+
+def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:
+    chosen = outcome.choice.chosen
+    return {
+        "persona": outcome.persona.name,
+        "gate": outcome.gate.answer,
+        "reasons": list(outcome.gate.reasons),
+        "chosen": {
+            "base": chosen.base,
+            "checkpoint": chosen.checkpoint,
+            "strength": chosen.strength,
+            "screening_m10": outcome.cell(chosen).score.m10.to_json(),
+        },
+        "m10": outcome.fresh.score.m10.to_json(),
+        "m10_by_framing": {g.name: g.m10.to_json() for g in outcome.fresh.score.groups},
+        "base_alone_m10": outcome.fresh_alone.score.m10.to_json(),
+        "misses": outcome.fresh.score.misses,
+        "dropped": [
+            {"name": d.name, "reason": d.reason, "partner": d.partner}
+            for d in outcome.dataset.drops
+        ],
+        "references": [member.name for member in outcome.dataset.references],
+        "trained_on": [member.name for member in outcome.dataset.training],
+        "seconds": {stage.kind: round(stage.seconds, 2) for stage in outcome.stages},
+        "lora": str(lora),
+        "report": str(report),
+    }

@@ -1,0 +1,320 @@
+"""Tells a whole run: from its outcome to the record that the page shows. No fact is added on the way.
+
+What the reader sees first are pictures that nobody picked: the chosen cell on fresh prompts, in the order of the plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vultus.datasets.records import REASON_WORDS, Drop, Member
+from vultus.reports.records import (
+    CellView,
+    ChosenView,
+    ContactRow,
+    ContactSheet,
+    Curve,
+    DroppedPicture,
+    Fact,
+    GroupView,
+    PictureView,
+    RunReport,
+    Timing,
+    YardstickView,
+)
+from vultus.reports.words import run_limits, run_verdict
+from vultus.scoring.records import CellScore
+from vultus.studies.outcome import CellOutcome, Outcome, Scale
+from vultus.sweeps.cells import Block, Cell
+
+__all__ = ["lora_file_name", "run_report"]
+
+STAGE_WORDS = {
+    "curate": "pictures curated",
+    "train": "LoRA trained",
+    "render": "renders made",
+    "read": "faces read",
+    "yardstick": "yardsticks frozen",
+    "score": "cells scored",
+}
+SHEET_ROWS = 6
+FRESH_ROWS = 12
+
+
+def run_report(outcome: Outcome, created: str = "") -> RunReport:
+    """The record of a run; the same outcome always gives the same record."""
+    chosen = _chosen(outcome)
+    renders = sum(len(one.renders) for one in outcome.cells) + len(outcome.fresh.renders)
+    return RunReport(
+        title=outcome.persona.name,
+        subtitle=f"{len(outcome.cells)} cells, {renders} renders",
+        created=created,
+        verdict=run_verdict(chosen, outcome.persona.name),
+        chosen=chosen,
+        cells=tuple(_cell_view(outcome, one) for one in outcome.cells),
+        yardsticks=_yardsticks(outcome),
+        sheets=_sheets(outcome),
+        losses=(Curve("training loss", tuple((float(s), v) for s, v in outcome.losses)),),
+        references=tuple(_member(outcome, one) for one in outcome.dataset.references),
+        trained=tuple(_member(outcome, one) for one in outcome.dataset.training),
+        n_pictures=outcome.pictures_listed,
+        dropped=tuple(_dropped(outcome, i, drop) for i, drop in enumerate(outcome.dataset.drops)),
+        timings=tuple(
+            Timing(
+                STAGE_WORDS.get(stage.kind, stage.kind),
+                stage.seconds,
+                f"{stage.steps} step{'' if stage.steps == 1 else 's'} in the ledger",
+            )
+            for stage in outcome.stages
+        ),
+        facts=_facts(outcome),
+        environment=outcome.environment,
+        limits=(
+            *run_limits(
+                1, len(outcome.plan.confirm.prompts.rows()), len(outcome.dataset.references)
+            ),
+            *outcome.dataset.notes,
+            *outcome.training_notes,
+        ),
+    )
+
+
+def lora_file_name(outcome: Outcome) -> str:
+    """The name under which the chosen checkpoint is handed to the user."""
+    words = "".join(c if c.isalnum() else "-" for c in outcome.persona.name.lower()).strip("-")
+    return f"{words or 'persona'}-step-{outcome.choice.chosen.checkpoint:06d}.safetensors"
+
+
+def _chosen(outcome: Outcome) -> ChosenView:
+    cell = outcome.choice.chosen
+    score = outcome.fresh.score
+    return ChosenView(
+        base=cell.base,
+        checkpoint=cell.checkpoint,
+        strength=cell.strength,
+        m10=score.m10,
+        yield_share=score.yield_share,
+        misses=score.misses,
+        n_renders=score.n_renders,
+        cosine_mean=score.cosine_mean,
+        llr10_mean=score.llr10_mean,
+        screening=outcome.cell(cell).score.m10,
+        groups=tuple(GroupView(g.name, g.m10, g.misses, g.n_renders) for g in score.groups),
+        gate_answer=outcome.gate.answer,
+        gate_bar=outcome.plan.gate.m10,
+        gate_reasons=outcome.gate.reasons,
+        file_name=f"loras/{lora_file_name(outcome)}",
+        trigger=outcome.persona.with_trigger,
+    )
+
+
+def _cell_view(outcome: Outcome, one: CellOutcome) -> CellView:
+    cell = one.cell
+    return CellView(
+        base=cell.base,
+        checkpoint=cell.checkpoint,
+        strength=cell.strength,
+        m10=one.score.m10,
+        misses=one.score.misses,
+        n_renders=one.score.n_renders,
+        chosen=cell == outcome.choice.chosen,
+        tied=cell in outcome.choice.tied and cell != outcome.choice.chosen,
+    )
+
+
+def _yardsticks(outcome: Outcome) -> tuple[YardstickView, ...]:
+    best = outcome.choice.chosen.base
+    views = [
+        _scale(
+            outcome,
+            scale,
+            outcome.cell(outcome.choice.chosen).score if scale.base == best else None,
+        )
+        for scale in outcome.scales
+    ]
+    views.append(_scale(outcome, outcome.fresh_scale, outcome.fresh.score, ", fresh prompts"))
+    return tuple(views)
+
+
+def _scale(
+    outcome: Outcome, scale: Scale, score: CellScore | None, words: str = ""
+) -> YardstickView:
+    yardstick = scale.yardstick
+    refused = "; ".join(scale.refused)
+    measurable = len(yardstick.references) >= 2 and len(yardstick.impostors) >= 1
+    calibrated = not refused
+    misses = yardstick.impostor_misses
+    return YardstickView(
+        label=f"{scale.base}{words}",
+        references=tuple(float(v) for v in yardstick.genuine) if measurable else (),
+        impostors=tuple(float(v) for v in yardstick.strangers) if measurable else (),
+        renders=tuple(r.cosine for r in score.renders if r.cosine is not None) if score else (),
+        cllr=yardstick.calibration.cllr if calibrated else None,
+        cllr_min=yardstick.calibration.cllr_min if calibrated else None,
+        digest=yardstick.digest,
+        pack=outcome.pack_name,
+        refused=refused,
+        warnings=(f"{misses} impostor renders show no face",) if misses else (),
+    )
+
+
+def _sheets(outcome: Outcome) -> tuple[ContactSheet, ...]:
+    return (_strengths(outcome), *_bases(outcome), _fresh(outcome))
+
+
+def _strengths(outcome: Outcome) -> ContactSheet:
+    """The chosen base and checkpoint at every strength, the base alone first."""
+    chosen = outcome.choice.chosen
+    trained = sorted(
+        one.cell
+        for one in outcome.cells
+        if one.cell.base == chosen.base and one.cell.checkpoint == chosen.checkpoint
+    )
+    shown = [Cell(chosen.base, 0, 0.0), *trained]
+    words = ["base alone", *(f"strength {cell.strength:g}" for cell in trained)]
+    title = f"Strength, on {chosen.base} after {chosen.checkpoint} steps"
+    return _sheet(outcome, title, shown, words, shown.index(chosen))
+
+
+def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
+    """The chosen checkpoint and strength on every base."""
+    chosen = outcome.choice.chosen
+    shown = sorted(
+        one.cell
+        for one in outcome.cells
+        if one.cell.checkpoint == chosen.checkpoint and one.cell.strength == chosen.strength
+    )
+    if len(shown) < 2:
+        return ()
+    title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"
+    return (_sheet(outcome, title, shown, [cell.base for cell in shown], shown.index(chosen)),)
+
+
+def _sheet(
+    outcome: Outcome, title: str, shown: Sequence[Cell], words: Sequence[str], column: int
+) -> ContactSheet:
+    cells = [outcome.cell(cell) for cell in shown]
+    blocks = _spread(list(outcome.cell(outcome.choice.chosen).renders), SHEET_ROWS)
+    rows = tuple(
+        ContactRow(_label(outcome, block), tuple(_render(one, block) for one in cells))
+        for block in blocks
+    )
+    note = "The same prompt and starting noise along a row."
+    return ContactSheet(title, tuple(words), rows, note, column)
+
+
+def _fresh(outcome: Outcome) -> ContactSheet:
+    """The chosen cell on prompts and seeds that chose nothing: rows are prompts, columns seeds."""
+    seeds = outcome.plan.confirm.seeds
+    templates = list(dict.fromkeys(block.template for block in outcome.fresh.renders))
+    rows: list[ContactRow] = []
+    for template in templates[:FRESH_ROWS]:
+        blocks = {b.seed: b for b in outcome.fresh.renders if b.template == template}
+        views = tuple(
+            _render(outcome.fresh, blocks[seed]) if seed in blocks else None for seed in seeds
+        )
+        rows.append(ContactRow(_words(outcome, template), views))
+    return ContactSheet(
+        "Fresh prompts and seeds, as they came",
+        tuple(f"seed {seed}" for seed in seeds),
+        tuple(rows),
+        f"{outcome.choice.chosen.words}. Nothing was left out.",
+    )
+
+
+def _spread(blocks: Sequence[Block], most: int) -> list[Block]:
+    """At most so many blocks, in turn from each part of the panel, in the order of the plan."""
+    groups: dict[str, list[Block]] = {}
+    for block in blocks:
+        groups.setdefault(block.group, []).append(block)
+    taken: set[Block] = set()
+    for position in range(max((len(group) for group in groups.values()), default=0)):
+        for group in groups.values():
+            if position < len(group) and len(taken) < most:
+                taken.add(group[position])
+    return [block for block in blocks if block in taken]
+
+
+def _render(one: CellOutcome, block: Block) -> PictureView | None:
+    path = one.renders.get(block)
+    if path is None:
+        return None
+    for render in one.score.renders:
+        if (render.prompt_id, render.seed) == (block.template, block.seed):
+            return PictureView(
+                path,
+                name=f"{block.group}, seed {block.seed}",
+                cosine=render.cosine,
+                points=render.points,
+                state=render.state,
+                generated=True,
+            )
+    return PictureView(path, generated=True)
+
+
+def _label(outcome: Outcome, block: Block) -> str:
+    return f"{_words(outcome, block.template)} (seed {block.seed})"
+
+
+def _words(outcome: Outcome, template: str) -> str:
+    return template.replace("{persona}", outcome.persona.with_trigger)
+
+
+def _member(outcome: Outcome, member: Member) -> PictureView:
+    return PictureView(
+        outcome.dataset_folder / member.picture,
+        name=member.name,
+        note=member.caption
+        if member.role == "training"
+        else f"{member.face_size} face, looking {member.facing}",
+        cosine=member.cosine,
+    )
+
+
+def _dropped(outcome: Outcome, position: int, drop: Drop) -> DroppedPicture:
+    partner = next(
+        (
+            _member(outcome, member)
+            for member in outcome.dataset.members
+            if member.name == drop.partner
+        ),
+        None,
+    )
+    return DroppedPicture(
+        PictureView(_thumbnail(outcome, position), name=drop.name),
+        REASON_WORDS[drop.reason],
+        drop.detail,
+        partner,
+    )
+
+
+def _thumbnail(outcome: Outcome, position: int) -> Path:
+    return outcome.dataset_folder / "dropped" / f"{position:04d}.png"
+
+
+def _facts(outcome: Outcome) -> tuple[Fact, ...]:
+    train, render = outcome.plan.train, outcome.plan.render
+    bases = [Fact(f"base {base.name}", base.digest) for base in outcome.bases.values()]
+    return (
+        Fact("persona", f"{outcome.persona.name}: {outcome.persona.provenance}, adult"),
+        Fact("face pack", f"{outcome.pack_name} ({outcome.pack_licence}), {outcome.pack_digest}"),
+        *bases,
+        Fact("trained on", outcome.plan.trains_on),
+        Fact(
+            "training",
+            f"rank {train.rank}, alpha {train.alpha:g}, {train.steps} steps of {train.batch},"
+            f" {train.optimizer} at {train.peak_rate:g}, {train.resolution_px} px",
+        ),
+        Fact(
+            "rendering",
+            f"{render.width_px} x {render.height_px} px, {render.scheduler}, {render.steps} steps,"
+            f" guidance {render.guidance:g}",
+        ),
+        Fact(
+            "sweep",
+            f"{outcome.plan.sweep.allocator}, {outcome.swept_rounds} rounds: {outcome.swept_stop}",
+        ),
+        Fact("chosen checkpoint", outcome.chosen_checkpoint.content_id),
+        Fact("evidence", f"{len(outcome.keys)} steps in the ledger"),
+    )
