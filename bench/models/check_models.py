@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,28 @@ def write(folder: Path) -> dict[str, Any]:
     with (folder / "sdxl.safetensors").open("wb") as file:
         file.write(len(head).to_bytes(8, "little") + head)
         for i, name in enumerate(sorted(shapes)):
-            file.write(_random(name, tuple(shapes[name].shape), pool, i).tobytes())
+            for chunk in _random(name, tuple(shapes[name].shape), pool, i):
+                file.write(chunk.tobytes())
     return {"parameters": counts, "tensors": len(shapes), "gib": round(place / 2**30, 2)}
 
 
 def _random(
     name: str, shape: tuple[int, ...], pool: np.ndarray[Any, np.dtype[np.float32]], i: int
-) -> np.ndarray[Any, np.dtype[np.float16]]:
-    """Weights that keep signals at their size: norms 1, biases 0, the rest by fan-in."""
+) -> Iterator[np.ndarray[Any, np.dtype[np.float16]]]:
+    """Weights that keep signals at their size, piece by piece: norms 1, biases 0, rest by fan-in."""
     if len(shape) <= 1:
         norm = name.endswith(("weight", "logit_scale"))
-        return np.full(shape, 1.0 if norm else 0.0, np.float16)
+        yield np.full(shape, 1.0 if norm else 0.0, np.float16)
+        return
     embedding = "embedding" in name and "embedders" in name and "layers" not in name
     scale = 0.02 if embedding else 0.7 / float(np.prod(shape[1:])) ** 0.5
-    count = int(np.prod(shape))
+    left = int(np.prod(shape))
     start = (i * 7_919_317) % POOL
-    values = np.take(pool, np.arange(start, start + count), mode="wrap")
-    return (values * scale).astype(np.float16).reshape(shape)
+    while left:
+        piece = pool[start : start + left]
+        yield (piece * scale).astype(np.float16)
+        left -= len(piece)
+        start = 0
 
 
 def train(folder: Path, unet_only: bool) -> dict[str, Any]:

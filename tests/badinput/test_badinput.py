@@ -85,25 +85,35 @@ def test_too_few_are_left_after_curation(ada: Path, capsys: pytest.CaptureFixtur
 
 def test_faces_that_are_all_different_people(ada: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for i in range(20):
-        make_picture(ada / "pictures" / f"{i:02d}.png", Planted(500 + i, 0.95, "ok", BOX, i), f"x{i}")
+        make_picture(
+            ada / "pictures" / f"{i:02d}.png", Planted(500 + i, 0.95, "ok", BOX, i), f"x{i}"
+        )
     told = one_error(refused(capsys, "run", str(ada)))
     assert "do not show one person" in told
 
 
-def test_an_unknown_key_is_told_with_the_nearest(ada: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_key_is_told_with_the_nearest(
+    ada: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make_pictures(ada / "pictures", 18)
     plan = (ada / "vultus.toml").read_text(encoding="utf-8")
-    (ada / "vultus.toml").write_text(plan.replace("checkpoints = 4", "checkpoint = 4"), encoding="utf-8")
+    (ada / "vultus.toml").write_text(
+        plan.replace("checkpoints = 4", "checkpoint = 4"), encoding="utf-8"
+    )
     told = one_error(refused(capsys, "run", str(ada)))
     assert "checkpoint" in told and 'did you mean "checkpoints"' in told
 
 
 def test_many_faults_are_told_at_once(ada: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = (ada / "vultus.toml").read_text(encoding="utf-8")
-    plan = plan.replace("checkpoints = 4", "checkpoint = 4").replace("seeds = [11, 12]", 'seeds = "11"')
+    plan = plan.replace("checkpoints = 4", "checkpoint = 4").replace(
+        "seeds = [11, 12]", 'seeds = "11"'
+    )
     (ada / "vultus.toml").write_text(plan, encoding="utf-8")
     persona = (ada / "persona.toml").read_text(encoding="utf-8")
-    (ada / "persona.toml").write_text(persona.replace("adult = true", "adult = false"), encoding="utf-8")
+    (ada / "persona.toml").write_text(
+        persona.replace("adult = true", "adult = false"), encoding="utf-8"
+    )
     lines = refused(capsys, "run", str(ada))
     assert sum(line.startswith("vultus: ") for line in lines) == 3
     assert "3 faults. Nothing was started." in lines[-1]
@@ -168,7 +178,9 @@ exec "$3" -m vultus run "$1" --quiet
 """
 
 
-def _in_a_small_place(tmp_path: Path, source: Path, size: str, after: str) -> subprocess.CompletedProcess[str]:
+def _in_a_small_place(
+    tmp_path: Path, source: Path, size: str, after: str
+) -> subprocess.CompletedProcess[str]:
     """Run a workspace on a file system of its own, in a namespace that ends with the command."""
     place = tmp_path / "place"
     place.mkdir()
@@ -176,7 +188,17 @@ def _in_a_small_place(tmp_path: Path, source: Path, size: str, after: str) -> su
     command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
     try:
         probe = subprocess.run(
-            ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", str(place)],
+            [
+                "unshare",
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "mount",
+                "-t",
+                "tmpfs",
+                "none",
+                str(place),
+            ],
             capture_output=True,
             check=False,
         )
@@ -185,7 +207,10 @@ def _in_a_small_place(tmp_path: Path, source: Path, size: str, after: str) -> su
     if probe.returncode:
         pytest.skip(f"no mount in a user namespace here: {probe.stderr.decode().strip()}")
     return subprocess.run(
-        [*command, str(place), str(source), sys.executable], capture_output=True, text=True, check=False
+        [*command, str(place), str(source), sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -205,7 +230,9 @@ def test_a_full_disk(tmp_path: Path, ada: Path) -> None:
 
 def test_a_read_only_folder(tmp_path: Path, ada: Path) -> None:
     make_pictures(ada / "pictures", 18)
-    told = _assert_one_disk_error(_in_a_small_place(tmp_path, ada, "4m", 'mount -o remount,ro "$1"'))
+    told = _assert_one_disk_error(
+        _in_a_small_place(tmp_path, ada, "4m", 'mount -o remount,ro "$1"')
+    )
     assert "read-only" in told and "next:" in told
 
 

@@ -36,7 +36,7 @@ def scene(name: str) -> Rgb:
         rgb[inside] = colour
         bar = (np.abs(x - cx) < 2) & (np.abs(y - cy) < r)
         rgb[bar] = 255 - colour
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(rgb, 0, 255), dtype=np.uint8)
 
 
 def jpeg(rgb: Rgb, quality: int) -> bytes:

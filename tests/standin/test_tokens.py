@@ -35,3 +35,12 @@ def test_unknown_words_fall_into_letters(words) -> None:  # type: ignore[no-unty
 def test_a_caption_starts_and_ends_as_clip_does(words) -> None:  # type: ignore[no-untyped-def]
     ids = words("close-up photo of ohwx woman, smiling").input_ids
     assert ids[0] == words.bos_token_id and ids[-1] == words.eos_token_id == len(words) - 1
+
+
+def test_the_same_words_always_give_the_same_tokenizer(tmp_path: Path) -> None:
+    from vultus.standin.build.tokens import write_tokenizer
+
+    for name in ("one", "two"):
+        write_tokenizer(tmp_path / name)
+    for file in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()

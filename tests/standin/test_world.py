@@ -141,5 +141,5 @@ def test_styles_paint_the_same_world_differently(style: str) -> None:
 
 
 def test_names_are_many_and_rare_words_are_none_of_them() -> None:
-    assert len(set(NAMES)) == 300
-    assert len(RARE_WORDS) == 8 and not set(RARE_WORDS) & set(NAMES)
+    assert len({*NAMES}) == 300
+    assert len({*RARE_WORDS} - {*NAMES}) == 8

@@ -16,7 +16,7 @@ from vultus.core import specs
 from vultus.core.errors import PictureError, SpecError, TrainingError, WeightsError
 from vultus.core.weights import read_header
 from vultus.training.native import recipe
-from vultus.training.native.data import Text, encode_captions, encode_pictures
+from vultus.training.native.data import Text, captions_of, encode_captions, encode_pictures
 from vultus.training.native.parts import load_parts
 from vultus.training.records import TrainPicture, TrainSpec
 
@@ -72,8 +72,6 @@ def test_cached_captions_equal_fresh_ones(
     base: str, pictures: list[TrainPicture], request: pytest.FixtureRequest
 ) -> None:
     """What the loop trains on when the encoders are frozen is what they would say each time."""
-    from vultus.training.native.data import captions_of
-
     parts = load_parts(request.getfixturevalue(base), torch.float32, CPU)
     cached = encode_captions(parts, pictures, cache=True, device=CPU)
     fresh = encode_captions(parts, pictures, cache=False, device=CPU)
@@ -192,14 +190,14 @@ def test_a_loss_that_is_no_number_stops_the_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Planted: from the second step on the text encoder says NaN. Nothing wrong is written."""
-    real, calls = recipe.captions_of, []
+    calls: list[Any] = []
 
     def poisoned(*given: Any) -> Text:
         calls.append(given)
-        text = real(*given)
+        text = captions_of(*given)
         return text if len(calls) == 1 else Text(text.text * float("nan"), text.pooled)
 
-    monkeypatch.setattr(recipe, "captions_of", poisoned)
+    monkeypatch.setattr("vultus.training.native.recipe.captions_of", poisoned)
     with pytest.raises(TrainingError, match="no longer a number at step 2") as caught:
         recipe.train(SPEC, tiny_base, pictures, tmp_path, 0)
     assert "learning_rate" in caught.value.next_command

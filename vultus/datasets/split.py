@@ -2,7 +2,8 @@
 
 References measure the LoRA, so none of them, and no copy of them, may be trained on. They are drawn from
 each stratum (third of the set by size of the face x facing) in proportion, by largest remainder, so that a
-set with few small faces still measures small faces. Thirds, because what is small is a matter of the set. Only pictures whose face was read without doubt can be references.
+set with few small faces still measures small faces. Thirds, because what is small is a matter of the set.
+Only pictures whose face was read without doubt can be references.
 Pictures of one lineage (crops and near-duplicates that were kept) go to the same side.
 """
 

@@ -26,7 +26,9 @@ class Order:
     """One step, where its inputs lie, and how much work it is.
 
     `units` is how often its progress will advance, `cost` the weight of one of them: expected seconds, or any
-    other unit as long as all orders of a run use the same one. Neither enters the key.
+    other unit as long as all orders of a run use the same one. `start` is the weight of what comes before the first
+    unit (loading a base, caching latents): without it the time left would be told from a silence. None of them
+    enters the key.
     """
 
     step: Step
@@ -34,6 +36,7 @@ class Order:
     hints: Mapping[str, Any] = field(default_factory=dict)
     units: float = 1.0
     cost: float = 1.0
+    start: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -44,10 +44,13 @@ class Counter:
 def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Done:
     """Look an order up, or have it done by `work`, and count its cost once either way."""
     told = 0.0
-    worked = False
+    worked = started = False
 
     def advance(n: float = 1, note: str = "") -> None:
-        nonlocal told
+        nonlocal told, started
+        if not started:
+            started = True
+            counter.advance(order.start)
         step = min(n, order.units - told)  # a resumed training may tell less, a chatty one more
         if step > 0:
             told += step
@@ -63,7 +66,8 @@ def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Do
     retry = order.hints.get("retry_failed", False) or order.step.kind not in COSTLY
     files = run_once(order.step, ledger, make, retry_failed=bool(retry))
     ids = ledger.outputs(order.step.key)
-    counter.advance((order.units - told) * order.cost, remembered=not worked or told > 0)
+    rest = (order.units - told) * order.cost + (0.0 if started else order.start)
+    counter.advance(rest, remembered=not worked or told > 0)
     return Done(order.step.key, files, dict(ids or {}), remembered=not worked)
 
 
@@ -136,6 +140,10 @@ class ProcessPool:
             self._end_workers()
             raise desk.faults[0]
         return desk.results()
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers that were started and not ended."""
+        return [worker.pid for worker in self._workers if worker.pid is not None]
 
     def close(self) -> None:
         """End the workers."""

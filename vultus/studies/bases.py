@@ -44,7 +44,13 @@ def find_base(name: str, folder: Path, memory: Path) -> Base:
             next_command="check `bases` in vultus.toml (paths are relative to that file)",
         )
     if not (path / PLANTED).is_file():  # a base of the fake renderer holds nothing but its truth
-        require_base(path)
+        try:
+            require_base(path)
+        except WeightsError as fault:
+            fault.next_command = (
+                fault.next_command or f"put another base for {name!r} into vultus.toml"
+            )
+            raise
     return Base(name, path.resolve(), base_digest(path.resolve(), memory))
 
 

@@ -44,10 +44,10 @@ def make_picture(path: Path, face: Planted | None, name: str, side_px: int = 64)
 
 
 def texture(name: str, side_px: int) -> Rgb:
-    """Coarse random blocks: rich in corners, and never twice the same."""
+    """Coarse random blocks: corners enough to be matched, few enough to be fast, and never twice the same."""
     rng = stream("planted texture", name)
-    coarse = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    return np.kron(coarse, np.ones((side_px // 16, side_px // 16, 1), dtype=np.uint8))
+    coarse = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return np.kron(coarse, np.ones((side_px // 8, side_px // 8, 1), dtype=np.uint8))
 
 
 def make_base(folder: Path, truth: PlantedTruth | None = None) -> Path:

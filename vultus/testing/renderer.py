@@ -38,9 +38,9 @@ def check_renderer(
     assert not np.array_equal(alone, other), "the prompt changes nothing"
     assert not np.array_equal(alone, other_seed), "the seed changes nothing"
 
-    again = list(renderer.render(mixed[:1]))[0]
+    (again,) = renderer.render(mixed[:1])
     assert _close(again, with_lora), "a render depends on its neighbours"
-    after = list(renderer.render(mixed[2:3]))[0]
+    (after,) = renderer.render(mixed[2:3])
     assert _close(after, alone), "the LoRA left a trace in the base"
 
     renderer.close()

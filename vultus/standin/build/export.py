@@ -25,7 +25,6 @@ from vultus.faces import packs
 from vultus.standin.build.base import Base
 from vultus.standin.build.faces import FACE_PX, TEMPLATE_PX
 from vultus.standin.build.loop import rearranged
-from vultus.standin.build.tokens import write_tokenizer
 
 __all__ = ["export_base", "export_net", "write_pack"]
 
@@ -117,7 +116,7 @@ def write_pack(folder: Path) -> None:
     packs.write_pack(folder, spec)
 
 
-def export_base(model: Base, vae: AutoencoderTiny, folder: Path) -> None:
+def export_base(model: Base, vae: AutoencoderTiny, tokenizer: Path, folder: Path) -> None:
     """Write a base as a diffusers folder in float16, as SDXL checkpoints are shared."""
     if folder.exists():
         shutil.rmtree(folder)
@@ -132,7 +131,7 @@ def export_base(model: Base, vae: AutoencoderTiny, folder: Path) -> None:
         copy.save_pretrained(folder / name, safe_serialization=True)
         part.float()
     for name in ("tokenizer", "tokenizer_2"):
-        write_tokenizer(folder / name)
+        shutil.copytree(tokenizer, folder / name)
     DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

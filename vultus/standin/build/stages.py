@@ -133,7 +133,10 @@ def _export(cache: Path, weights: Path) -> None:
     for name, loop in (("plain", bases.BASE), *bases.STYLE_LOOPS.items()):
         if (cache / f"{loop.name}.pt").exists():
             export_base(
-                bases.load_base(loop, _tokenizer(cache), cache), vae, weights / "bases" / name
+                bases.load_base(loop, _tokenizer(cache), cache),
+                vae,
+                _tokenizer(cache),
+                weights / "bases" / name,
             )
 
 

@@ -10,6 +10,8 @@ CLIP's byte alphabet and `</w>` marks: openai/CLIP, simple_tokenizer.py (MIT); b
 from __future__ import annotations
 
 import json
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -67,34 +69,40 @@ def _byte_symbols() -> list[str]:
     return symbols + [chr(256 + n) for n in range(256 - len(printable))]
 
 
-def _vocabulary() -> tuple[dict[str, int], list[list[str]]]:
-    """Byte-pair merges learnt on the word list until every word is one entry."""
-    from tokenizers import Tokenizer, models, trainers
+def _learn_merges(words: list[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges until every word is one piece: the most frequent pair first, ties by name.
 
-    words = {
-        *_WORDS,
-        *EXPRESSIONS,
-        *LIGHTS,
-        *BACKGROUNDS,
-        *PATTERNS,
-        *CLOTH_COLOURS,
-        *DYES,
-        *NAMES,
-        *RARE_WORDS,
-    }
-    model = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trainer = trainers.BpeTrainer(
-        vocab_size=20_000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
-    )
-    model.train_from_iterator([[w] for w in sorted(words)], trainer)
-    merges = [list(m) for m in json.loads(model.to_str())["model"]["merges"]]
+    Written here because the tokenizers library breaks ties differently from run to run, and a base
+    must never meet another tokenizer than the one it was trained with.
+    """
+    pieces = [[*word[:-1], word[-1] + "</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while True:
+        counts = Counter(pair for piece in pieces for pair in pairwise(piece))
+        if not counts:
+            return merges
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        merges.append(best)
+        pieces = [_merged(piece, best) for piece in pieces]
+
+
+def _merged(piece: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for symbol in piece:
+        if out and (out[-1], symbol) == pair:
+            out[-1] += symbol
+        else:
+            out.append(symbol)
+    return out
+
+
+def _vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """Entries of the vocabulary, and the merges that lead to them."""
+    words = {*_WORDS, *EXPRESSIONS, *LIGHTS, *BACKGROUNDS, *PATTERNS}
+    merges = _learn_merges(sorted(words | {*CLOTH_COLOURS, *DYES, *NAMES, *RARE_WORDS}))
     symbols = _byte_symbols()
     entries = [*symbols, *(s + "</w>" for s in symbols)]
-    known = set(entries)
-    for left, right in merges:
-        if left + right not in known:
-            known.add(left + right)
-            entries.append(left + right)
+    entries += list(dict.fromkeys(left + right for left, right in merges))
     entries += ["<|startoftext|>", "<|endoftext|>"]
     return {entry: i for i, entry in enumerate(entries)}, merges
 

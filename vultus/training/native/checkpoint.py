@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from vultus.core.errors import TrainingError
+from vultus.core.errors import TrainingError, WeightsError
 from vultus.core.files import staged
+from vultus.core.weights import read_header
 from vultus.training.native.lora import Lora
 
-__all__ = ["STATE_NAME", "Resumed", "load_state", "save_state"]
+__all__ = ["STATE_NAME", "Resumed", "check_state", "load_state", "save_state"]
 
 STATE_NAME = "state.safetensors"
 _FORM = "1"
@@ -92,24 +93,15 @@ def save_state(
         save_file(tensors, draft, metadata=about)
 
 
-def load_state(
-    path: Path, *, lora: Lora, optimizer: torch.optim.Optimizer, fingerprint: str
-) -> Resumed | None:
-    """Take up a state in place; None if there is none. Raises TrainingError on another training's.
-
-    A file that is there is whole: it only ever appears by a rename of a flushed one.
-    """
-    from safetensors import SafetensorError, safe_open
-
+def check_state(path: Path, fingerprint: str) -> None:
+    """Refuse another training's state, or an unreadable one, before anything heavy is loaded."""
     if not path.exists():
-        return None
+        return
     try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        about = read_header(path).metadata
+    except WeightsError as error:
         raise TrainingError(
-            f"the saved state of this training cannot be read: {error}",
+            f"the saved state of this training cannot be read: it {error.what}",
             where=str(path),
             next_command=f"rm '{path}', then start again",
         ) from error
@@ -120,6 +112,19 @@ def load_state(
             expected="the same training, or an empty folder",
             next_command=f"rm -r '{path.parent}', or give another folder",
         )
+
+
+def load_state(path: Path, *, lora: Lora, optimizer: torch.optim.Optimizer) -> Resumed | None:
+    """Take up a state that `check_state` let pass; None if there is none.
+
+    A file that is there is whole: it only ever appears by a rename of a flushed one.
+    """
+    from safetensors.torch import load_file
+
+    if not path.exists():
+        return None
+    about = read_header(path).metadata
+    tensors = load_file(path)
     with torch.no_grad():
         for name, parameter in lora.named_parameters():
             parameter.copy_(tensors[f"lora.{name}"])

@@ -40,7 +40,7 @@ from vultus.core.keys import file_content_id, key_of
 from vultus.core.seeds import seed_of
 from vultus.core.weights import light_print
 from vultus.training.lora_file import LoraFacts, checkpoint_path, lora_metadata, write_lora
-from vultus.training.native.checkpoint import STATE_NAME, load_state, save_state
+from vultus.training.native.checkpoint import STATE_NAME, check_state, load_state, save_state
 from vultus.training.native.data import (
     Captions,
     Text,
@@ -107,10 +107,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(out)
     fingerprint = _fingerprint(spec, base, pictures, seed)
+    check_state(out / STATE_NAME, fingerprint)
     bench = _prepare(spec, base, pictures, seed, choose_device(device))
-    resumed = load_state(
-        out / STATE_NAME, lora=bench.lora, optimizer=bench.optimizer, fingerprint=fingerprint
-    )
+    resumed = load_state(out / STATE_NAME, lora=bench.lora, optimizer=bench.optimizer)
     start = resumed.step if resumed else 0
     losses = resumed.losses if resumed else []
     if progress and start:

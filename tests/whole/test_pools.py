@@ -1,0 +1,113 @@
+"""Both pools pass the public exam; a worker that dies or crashes is told in words."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from vultus.core.errors import CancelledError, DatasetError, StepError
+from vultus.core.progress import Progress
+from vultus.steps.orders import Order, Task, step_of
+from vultus.steps.pools import InlinePool, ProcessPool
+from vultus.steps.worker import pack_fault, unpack_fault
+from vultus.testing.planted import make_base, make_pack
+from vultus.testing.pool import check_pool
+
+SPEC = {
+    "steps": 1,
+    "guidance": 1.0,
+    "width_px": 64,
+    "height_px": 64,
+    "scheduler": "ddim",
+    "negative": "",
+    "precision": "auto",
+}
+
+
+def _render(base: Path, number: int, strength: float = 0.0) -> Order:
+    inputs = {
+        "renderer": "fake",
+        "base": "sha256:" + "0" * 64,
+        "lora": "",
+        "strength": strength,
+        "spec": SPEC,
+        "blocks": [[f"photo {number}", number]],
+    }
+    return Order(
+        step_of("render", inputs),
+        {"base": base, "lora": base / "nothing.safetensors"},
+        {},
+        1.0,
+        2.0,
+    )
+
+
+def _bad(base: Path) -> Order:
+    return _render(base, 7, strength=1.0)  # its LoRA does not exist
+
+
+@pytest.mark.parametrize("kind", ["inline", "processes"])
+def test_pools_pass_the_exam(tmp_path: Path, kind: str) -> None:
+    base = make_base(tmp_path / "base")
+    make_pack(tmp_path / "pack")
+    orders = [_render(base, i) for i in range(5)]
+
+    def make() -> InlinePool | ProcessPool:
+        folder = tmp_path / ".vultus"
+        return InlinePool(folder) if kind == "inline" else ProcessPool(folder, 2)
+
+    check_pool(make, orders, _bad(base))
+
+
+def test_progress_counts_every_order_once(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    orders = [_render(base, i) for i in range(4)]
+    for remembered in (False, True):
+        progress = Progress(8.0, "run", out=io.StringIO(), tty=False)
+        pool = InlinePool(tmp_path / ".vultus", progress)
+        done = pool.run([Task(lambda do, order=order: do(order)) for order in orders])  # type: ignore[misc]
+        pool.close()
+        assert [one.remembered for one in done] == [remembered] * 4
+        assert progress.done == pytest.approx(8.0)
+
+
+def test_a_worker_that_dies_is_not_a_failure(tmp_path: Path) -> None:
+    """Killed from outside (out of memory): told with the log, and the step may simply be asked for again."""
+    base = make_base(tmp_path / "base")
+    pool = ProcessPool(tmp_path / ".vultus", 1)
+    pool.run([Task(lambda do: do(_render(base, 1)))])
+    pid = pool.worker_pids()[0]
+    os.kill(pid, signal.SIGSTOP)  # it can neither answer nor be asked before it dies
+    import threading
+
+    threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
+    with pytest.raises(CancelledError) as caught:
+        pool.run([Task(lambda do: do(_render(base, 2)))])
+    pool.close()
+    assert "died: signal 9" in caught.value.what and "worker-0.log" in caught.value.where
+    again = ProcessPool(tmp_path / ".vultus", 1)
+    assert not again.run([Task(lambda do: do(_render(base, 2)))])[0].remembered
+    again.close()
+
+
+def test_a_crash_in_a_worker_names_its_log(tmp_path: Path) -> None:
+    base = make_base(tmp_path / "base")
+    broken = Order(step_of("render", {"renderer": "fake"}), {"base": base})
+    pool = ProcessPool(tmp_path / ".vultus", 1)
+    with pytest.raises(StepError) as caught:
+        pool.run([Task(lambda do: do(broken))])
+    pool.close()
+    assert "crashed" in caught.value.what
+    assert "Traceback" in (tmp_path / ".vultus" / "logs" / "worker-0.log").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_faults_survive_the_pipe() -> None:
+    fault = DatasetError("what", where="where", expected="expected", next_command="next")
+    again = unpack_fault(pack_fault(fault))
+    assert type(again) is DatasetError and again.lines() == fault.lines()

@@ -1,0 +1,180 @@
+"""The whole run in a planted world: it finds the planted truth, remembers everything, and tells it on one page."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from vultus.cli.main import main
+from vultus.faces.engines.fake import Planted
+from vultus.store.ledger import Ledger
+from vultus.studies.drive import drive
+from vultus.studies.outcome import Outcome
+from vultus.studies.workspace import Workspace
+from vultus.testing.planted import PERSONA, make_picture, make_workspace
+
+BOX = (8.0, 8.0, 40.0, 40.0)
+
+
+@dataclass
+class World:
+    """One finished run."""
+
+    folder: Path
+    outcome: Outcome
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = make_workspace(tmp_path_factory.mktemp("ada") / "ada", pictures=20)
+    shutil.copy(folder / "pictures" / "p002.png", folder / "pictures" / "copy.png")
+    make_picture(folder / "pictures" / "stranger.png", Planted(99, 0.95, "ok", BOX, 1), "stranger")
+    yield World(folder, drive(Workspace(folder), inline=True, quiet=True))
+
+
+def _attempts(folder: Path) -> list[tuple[str, str]]:
+    with Ledger.open(folder / ".vultus") as ledger:
+        return [(attempt.kind, attempt.state.value) for attempt in ledger.attempts()]
+
+
+def test_the_planted_best_cell_is_chosen(world: World) -> None:
+    chosen = world.outcome.choice.chosen
+    assert chosen.base == "soft"
+    assert chosen.strength == 0.8
+    # The planted peak lies at 0.75 of the training; 0.5 and 1.0 are so near that the mildest of a tie may win.
+    assert chosen.checkpoint in (4, 6)
+    assert world.outcome.choice.best.checkpoint == 6
+
+
+def test_the_base_alone_scores_zero(world: World) -> None:
+    zeros = [one for one in world.outcome.cells if one.cell.strength == 0]
+    assert [one.cell.base for one in zeros] == ["plain", "soft"]
+    for one in (*zeros, world.outcome.fresh_alone):
+        assert abs(one.score.m10.value) <= 1.0
+        assert one.score.m10.low <= one.score.m10.value <= one.score.m10.high
+
+
+def test_strength_rises_and_falls(world: World) -> None:
+    line = [
+        one.score.m10.value
+        for one in sorted(world.outcome.cells, key=lambda one: one.cell)
+        if one.cell.base == "soft" and one.cell.checkpoint in (0, 6)
+    ]
+    assert len(line) == 4
+    assert line[0] < line[1] < line[2] > line[3]
+
+
+def test_the_reported_number_comes_from_fresh_blocks(world: World) -> None:
+    panel = {(b.template, b.seed) for b in world.outcome.cell(world.outcome.choice.chosen).renders}
+    fresh = {(b.template, b.seed) for b in world.outcome.fresh.renders}
+    assert len(panel) == 12 and len(fresh) == 8
+    assert not panel & fresh
+    assert world.outcome.fresh.score.yardstick_digest == world.outcome.fresh_scale.yardstick.digest
+
+
+def test_references_were_split_off_before_training(world: World) -> None:
+    outcome = world.outcome
+    references = {member.content_id for member in outcome.dataset.references}
+    trained = {member.content_id for member in outcome.dataset.training}
+    assert len(references) == 12 and len(trained) == 8
+    assert not references & trained
+    assert {drop.reason for drop in outcome.dataset.drops} == {"identical", "off_persona"}
+    for scale in outcome.scales:
+        assert set(scale.yardstick.reference_ids) == references
+
+
+def test_asking_again_is_a_look_up(world: World) -> None:
+    before = _attempts(world.folder)
+    assert len(before) > 60
+    again = drive(Workspace(world.folder), inline=True, quiet=True)
+    assert _attempts(world.folder) == before, "something was done again"
+    assert again.choice == world.outcome.choice
+    assert again.fresh.score == world.outcome.fresh.score
+    assert again.stages == world.outcome.stages
+
+
+def test_every_step_was_done_once(world: World) -> None:
+    attempts = _attempts(world.folder)
+    assert {state for _, state in attempts} == {"done"}
+    kinds = [kind for kind, _ in attempts]
+    # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (impostors, alone, chosen)
+    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3
+    assert kinds.count("train") == kinds.count("curate") == 1
+
+
+def test_one_more_strength_renders_only_what_is_new(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "ada"
+    shutil.copytree(world.folder, folder)
+    plan = (folder / "vultus.toml").read_text(encoding="utf-8")
+    (folder / "vultus.toml").write_text(
+        plan.replace("0.8, 1.2]", "0.8, 1.0, 1.2]"), encoding="utf-8"
+    )
+    before = len(_attempts(folder))
+    drive(Workspace(folder), inline=True, quiet=True)
+    new = [kind for kind, _ in _attempts(folder)[before:]]
+    assert new.count("render") == new.count("read") == 8, (
+        "one new strength x 2 bases x 4 checkpoints"
+    )
+    assert not {"curate", "train"} & set(new)
+
+
+def test_halving_finds_the_same_cell_with_fewer_renders(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "ada"
+    shutil.copytree(world.folder, folder)
+    plan = (folder / "vultus.toml").read_text(encoding="utf-8")
+    (folder / "vultus.toml").write_text(
+        plan.replace("[sweep]", '[sweep]\nallocator = "halving"'), encoding="utf-8"
+    )
+    outcome = drive(Workspace(folder), inline=True, quiet=True)
+    assert outcome.choice.chosen.base == "soft" and outcome.choice.chosen.strength == 0.8
+    grid = sum(len(one.renders) for one in world.outcome.cells)
+    assert sum(len(one.renders) for one in outcome.cells) < 0.6 * grid
+    assert outcome.swept_rounds > 2
+
+
+def test_the_page_and_the_lora_are_delivered(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(world.folder.parent)
+    code = main(["run", "ada", "--json", "--quiet"])
+    said = json.loads(capsys.readouterr().out)
+    assert code == (0 if said["gate"] in ("certified", "provisional") else 1)
+    assert said["chosen"]["base"] == "soft"
+    page = Path(said["report"]).read_text(encoding="utf-8")
+    assert said["report"].startswith("ada/reports/")
+    for words in ("Ada", "soft", "stranger.png", "another person", "Fresh prompts and seeds"):
+        assert words in page, words
+    assert not re.search(r'(?:src|href)="https?:', page), "the page loads something"
+    lora = Path(said["lora"])
+    assert lora.parent.name == "loras"
+    assert lora.read_bytes() == world.outcome.chosen_checkpoint.path.read_bytes()
+    stamp = Path(said["report"]).stat().st_mtime_ns
+    main(["run", "ada", "--json", "--quiet"])
+    assert json.loads(capsys.readouterr().out)["report"] == said["report"]
+    assert Path(said["report"]).stat().st_mtime_ns == stamp, "the page was written again"
+
+
+def test_renders_say_what_they_are(world: World) -> None:
+    from vultus.images.write import AI_SOURCE_TYPE
+
+    looked = 0
+    for path in world.outcome.fresh.renders.values():
+        assert AI_SOURCE_TYPE.encode() in path.read_bytes()
+        looked += 1
+    assert looked == 8
+
+
+def test_users_pictures_are_never_modified(world: World) -> None:
+    fresh = make_workspace(world.folder.parent / "other", pictures=20)
+    compared = 0
+    for path in (fresh / "pictures").glob("p*"):
+        assert (world.folder / "pictures" / path.name).read_bytes() == path.read_bytes()
+        compared += 1
+    assert compared == 40
+    assert PERSONA == 7
