@@ -180,11 +180,11 @@ def _strengths(outcome: Outcome) -> ContactSheet:
 def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
     """The chosen checkpoint and strength on every base."""
     chosen = outcome.choice.chosen
-    shown = sorted(
+    shown = [
         one.cell
-        for one in outcome.cells
+        for one in outcome.cells  # in the order of the plan
         if one.cell.checkpoint == chosen.checkpoint and one.cell.strength == chosen.strength
-    )
+    ]
     if len(shown) < 2:
         return ()
     title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"

@@ -126,7 +126,9 @@ def do(job: Job) -> Mapping[str, Path]:
     """Do one job with the function its kind names; the outputs lie in the job's scratch folder."""
     module, _, name = kind(job.kind).place.partition(":")
     if not module:
-        raise StepError(f"work of kind {job.kind!r} is not done by a worker", expected="a kind with a place")
+        raise StepError(
+            f"work of kind {job.kind!r} is not done by a worker", expected="a kind with a place"
+        )
     work: Work = getattr(importlib.import_module(module), name)
     return work(job)
 
