@@ -17,9 +17,11 @@ from vultus.faces.engines import open_engine
 from vultus.faces.packs import Pack, find_pack
 from vultus.faces.records import FaceResult
 from vultus.faces.similarity import cosine, gather
+from vultus.images.geometry import resize
 from vultus.standin.identity import sample_identity
 from vultus.standin.nuisance import FRAMINGS, sample_nuisance, without_accessories
 from vultus.standin.render import Rendered, render
+from vultus.standin.scenery import draw_background
 
 PEOPLE, PER_FRAMING = 12, 3
 
@@ -28,7 +30,9 @@ def standin() -> Pack:
     try:
         return find_pack("standin")
     except PackError as fault:
-        pytest.skip(f"the stand-in weights are not built: {fault.what} (make standin)")
+        pytest.skip(
+            f"the stand-in weights are not built: {fault.what} (python -m vultus.standin.build)"
+        )
 
 
 @lru_cache(maxsize=1)
@@ -85,11 +89,7 @@ def test_rendered_people_are_told_apart(recogniser: str) -> None:
 
 
 def test_an_empty_place_has_no_face() -> None:
-    from vultus.standin.scenery import draw_background
-
     engine = open_engine(standin())
     places = ("studio", "garden", "city", "room", "beach", "library", "night")
-    from vultus.images.geometry import resize
-
     seen = [engine.read(resize(draw_background(p, 5), 128, 128)).state for p in places]
     assert len(seen) == 7 and seen.count("none") >= 6

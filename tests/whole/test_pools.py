@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ import pytest
 from vultus.core.errors import CancelledError, DatasetError, StepError
 from vultus.core.progress import Progress
 from vultus.steps.orders import Order, Task, step_of
-from vultus.steps.pools import InlinePool, ProcessPool
+from vultus.steps.pools import Counter, InlinePool, ProcessPool, perform
 from vultus.steps.worker import pack_fault, unpack_fault
+from vultus.store.ledger import Ledger
 from vultus.testing.planted import make_base, make_pack
 from vultus.testing.pool import check_pool
 
@@ -111,3 +113,23 @@ def test_faults_survive_the_pipe() -> None:
     fault = DatasetError("what", where="where", expected="expected", next_command="next")
     again = unpack_fault(pack_fault(fault))
     assert type(again) is DatasetError and again.lines() == fault.lines()
+
+
+def test_steps_of_a_killed_attempt_do_not_count_as_speed(tmp_path: Path) -> None:
+    """What a resumed training says it had done before reaches the progress line as remembered."""
+    heard: list[tuple[float, bool]] = []
+
+    class _Counter(Counter):
+        def advance(self, amount: float, note: str = "", *, remembered: bool = False) -> None:
+            heard.append((amount, remembered))
+
+    def work(order: Order, scratch: Path, advance: Callable[..., None]) -> Mapping[str, Path]:
+        advance(3, remembered=True)
+        advance(1)
+        (scratch / "out.txt").write_text("done")
+        return {"out.txt": scratch / "out.txt"}
+
+    order = Order(step_of("render", {"blocks": []}), units=4.0, cost=2.0)
+    with Ledger.open(tmp_path / ".vultus") as ledger:
+        perform(order, ledger, _Counter(None), work)
+    assert [one for one in heard if one[0] > 0] == [(6.0, True), (2.0, False)]

@@ -93,5 +93,6 @@ def _interval(chosen: ChosenView) -> str:
 
 
 def _sentence(words: str) -> str:
-    text = words[:1].upper() + words[1:]
+    """The words as a sentence; m10 is a name and keeps its small letter."""
+    text = words if words.startswith("m10") else words[:1].upper() + words[1:]
     return text if text.endswith(".") else text + "."

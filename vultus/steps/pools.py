@@ -46,7 +46,7 @@ def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Do
     told = 0.0
     worked = started = False
 
-    def advance(n: float = 1, note: str = "") -> None:
+    def advance(n: float = 1, note: str = "", *, remembered: bool = False) -> None:
         nonlocal told, started
         if not started:
             started = True
@@ -54,7 +54,7 @@ def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Do
         step = min(n, order.units - told)  # a resumed training may tell less, a chatty one more
         if step > 0:
             told += step
-            counter.advance(step * order.cost, note)
+            counter.advance(step * order.cost, note, remembered=remembered)
 
     def make(scratch: Path) -> Mapping[str, Path]:
         nonlocal worked

@@ -22,12 +22,12 @@ from vultus.core.errors import StepError
 
 
 class Advance(Protocol):
-    """How work tells that it goes on: `n` units are done."""
+    """How work tells that it goes on: `n` units are done, now or (`remembered`) by a killed attempt."""
 
-    def __call__(self, n: float = 1, note: str = "") -> None: ...
+    def __call__(self, n: float = 1, note: str = "", *, remembered: bool = False) -> None: ...
 
 
-def _silent(n: float = 1, note: str = "") -> None:
+def _silent(n: float = 1, note: str = "", *, remembered: bool = False) -> None:
     """Nobody listens."""
 
 

@@ -2,7 +2,8 @@
 
 Notation, one JSON object per line:
     parent -> worker    {"order": {kind, inputs, files, hints, scratch}}
-    worker -> parent    {"advance": n, "note": text} | {"outputs": {name: path}} | {"fault": {...}} | {"crash": text}
+    worker -> parent    {"advance": n, "note": text, "remembered": bool}
+                        | {"outputs": {name: path}} | {"fault": {...}} | {"crash": text}
 
 The worker keeps what is dear to load (a base, a face pack) between orders, which is why it is a process of its
 own and not a call. It knows no ledger: only its parent writes there. When the parent dies, whatever killed it,
@@ -52,8 +53,8 @@ def _listen(orders: queue.SimpleQueue[str]) -> None:
 
 
 def _serve(order: Mapping[str, Any], answers: TextIO) -> None:
-    def advance(n: float = 1, note: str = "") -> None:
-        _say(answers, {"advance": n, "note": note})
+    def advance(n: float = 1, note: str = "", *, remembered: bool = False) -> None:
+        _say(answers, {"advance": n, "note": note, "remembered": remembered})
 
     try:
         job = Job(

@@ -124,7 +124,8 @@ class WorkerProcess:
     ) -> Mapping[str, Path] | None:
         """Act on one line of the worker; the outputs when it was the last."""
         if "advance" in answer:
-            advance(answer["advance"], answer.get("note", ""))
+            remembered = bool(answer.get("remembered", False))
+            advance(answer["advance"], answer.get("note", ""), remembered=remembered)
         elif "outputs" in answer:
             return {name: Path(path) for name, path in answer["outputs"].items()}
         elif "fault" in answer:

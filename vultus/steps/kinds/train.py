@@ -74,7 +74,7 @@ class _Listener:
 
     def advance(self, n: float = 1.0, note: str = "", *, remembered: bool = False) -> None:
         """Tell of `n` finished steps; those of a killed attempt were done too, only earlier."""
-        self._job.advance(n, note)
+        self._job.advance(n, note, remembered=remembered)
 
 
 __all__ = ["TRAINERS", "work"]
