@@ -6,7 +6,7 @@ Notation
     W       class centres, float32 (n_ids, 128), unit rows; loss = cross-entropy of s (cos(theta + m [true class]))
 A linear hint from the embedding to the true identity parameters (colours weighted 0.3) rides along
 in training and is thrown away: with a margin loss alone 128,000 faces taught little but hair and
-skin (TAR 0.30 at FMR 1e-3 where the hint gives several times that).
+skin (docs/log.md has the readings).
 The margin grows from 0 over the first 40 % of the steps: with all of it at once a short training
 never leaves the start. Additive angular margin: Deng et al., ArcFace, arXiv 1801.07698 (s = 24,
 m = 0.35 suit a few thousand classes).
