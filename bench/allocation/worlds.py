@@ -61,8 +61,7 @@ def draw(family: str, setting: str, number: int, *, paired: bool = True) -> Worl
     rho, flat, r = SETTINGS[setting]
     rng = stream("allocation", family, setting, number)
     base, c, s = (
-        axis.ravel()
-        for axis in np.meshgrid(np.arange(3), CHECKPOINTS, STRENGTHS, indexing="ij")
+        axis.ravel() for axis in np.meshgrid(np.arange(3), CHECKPOINTS, STRENGTHS, indexing="ij")
     )
     offset = rng.normal(0.0, 0.03, 3)
     c_best, s_best = rng.uniform(4.0, 7.0, 3), rng.uniform(0.78, 0.98, 3)
@@ -78,9 +77,7 @@ def draw(family: str, setting: str, number: int, *, paired: bool = True) -> Worl
         + rng.normal(0.0, 0.03, (PROMPTS, 3))[:, base]
         + rng.normal(0.0, 0.015, (PROMPTS, len(base)))
     )
-    cells = tuple(
-        Cell(BASES[b], int(k), float(x)) for b, k, x in zip(base, c, s, strict=True)
-    )
+    cells = tuple(Cell(BASES[b], int(k), float(x)) for b, k, x in zip(base, c, s, strict=True))
 
     def table() -> tuple[Floats, NDArray[np.intp]]:
         passes = [rng.permutation(PROMPTS) for _ in range(BLOCKS // PROMPTS)]

@@ -91,7 +91,10 @@ def test_equal_cells_are_called_tied_and_the_mildest_go_on() -> None:
         spent[name] = sum(len(points) for points in seen.values())
         if name == "halving":
             alive = [c for c, points in seen.items() if len(points) == max(map(len, seen.values()))]
-            assert stop.finalists == tuple(sorted(alive, key=lambda c: (c.strength, c.checkpoint, c)))[:3]
+            assert (
+                stop.finalists
+                == tuple(sorted(alive, key=lambda c: (c.strength, c.checkpoint, c)))[:3]
+            )
     assert spent["racing"] == 6 * len(cells)
     assert spent["halving"] < 180
 
@@ -100,7 +103,9 @@ def test_a_race_keeps_what_is_as_good_as_the_leader_and_drops_the_rest() -> None
     table, best = planted_table(2)
     rng = stream("twin")
     twin = next(cell for cell in table if cell != best)
-    table[twin] = [p + float(x) for p, x in zip(table[best], rng.normal(0.0, 0.3, BLOCKS), strict=True)]
+    table[twin] = [
+        p + float(x) for p, x in zip(table[best], rng.normal(0.0, 0.3, BLOCKS), strict=True)
+    ]
 
     def two() -> Racing:
         return Racing(Rules(finalists=2))

@@ -103,8 +103,9 @@ def test_every_step_was_done_once(world: World) -> None:
     attempts = _attempts(world.folder)
     assert {state for _, state in attempts} == {"done"}
     kinds = [kind for kind, _ in attempts]
-    # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (impostors, alone, chosen)
-    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3
+    # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (three finalists; impostors, alone of their base)
+    assert {one.cell.base for one in world.outcome.finalists} == {"soft"}
+    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2
     assert kinds.count("train") == kinds.count("curate") == 1
 
 
@@ -129,7 +130,7 @@ def test_halving_finds_the_same_cell_with_fewer_renders(world: World, tmp_path: 
     shutil.copytree(world.folder, folder)
     plan = (folder / "vultus.toml").read_text(encoding="utf-8")
     (folder / "vultus.toml").write_text(
-        plan.replace("[sweep]", '[sweep]\nallocator = "halving"'), encoding="utf-8"
+        plan.replace('allocator = "grid"', 'allocator = "halving"'), encoding="utf-8"
     )
     outcome = drive(Workspace(folder), inline=True, quiet=True)
     assert outcome.choice.chosen.base == "soft" and outcome.choice.chosen.strength == 0.8

@@ -1,7 +1,7 @@
 """Looking again and again without fooling oneself: bounds on a paired gap while data come in.
 
 Notation
-    gap      value of a cell minus value of the leader, block by block       float64 (n,)
+    gap      value of a cell minus value of the leader, block by block       float64 (..., n)
     look     how many times the bound has been looked at, from 1             int
     alpha    chance of ever dropping a cell that is as good as the leader    float in (0, 1)
     level    the part of alpha that one look may spend                       alpha 6 / (pi^2 look^2)
@@ -33,11 +33,11 @@ def spent_at(look: int, alpha: float) -> float:
     return alpha * 6.0 / (math.pi * look) ** 2
 
 
-def gap_bounds(gap: Floats, level: float) -> tuple[float, float]:
-    """One-sided lower and upper bound of a mean gap, each wrong with chance `level` (paired t)."""
-    n = len(gap)
-    mean = float(np.mean(gap)) if n else 0.0
+def gap_bounds(gap: Floats, level: float) -> tuple[Floats, Floats]:
+    """One-sided lower and upper bounds of mean gaps (...,), each wrong with chance `level` (paired t)."""
+    n = gap.shape[-1]
+    mean = np.asarray(gap.mean(axis=-1))
     if n < 2:
-        return -math.inf, math.inf
-    half = student_quantile(1.0 - level, n - 1) * float(np.std(gap, ddof=1)) / math.sqrt(n)
-    return mean - half, mean + half
+        return np.full(mean.shape, -math.inf), np.full(mean.shape, math.inf)
+    half = student_quantile(1.0 - level, n - 1) / math.sqrt(n) * gap.std(axis=-1, ddof=1)
+    return np.asarray(mean - half), np.asarray(mean + half)

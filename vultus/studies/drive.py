@@ -46,7 +46,7 @@ def drive(
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
-        outcome = run(given, pool, lanes)
+        outcome = run(given, pool, lanes, lambda left: progress.retotal(progress.done + left))
         progress.retotal(progress.done)  # the estimate was one; what is done is all there was
         return outcome
 

@@ -72,6 +72,7 @@ class Outcome:
     stages: tuple[Stage, ...]
     swept_rounds: int
     swept_stop: str
+    finalists: tuple[CellOutcome, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
 

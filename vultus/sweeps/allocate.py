@@ -13,7 +13,7 @@ Notation
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,7 +137,7 @@ def finalists_of(alive: Sequence[CellSeen], upto: int, count: int) -> tuple[Cell
     return tuple(one.cell for one in ranked(alive, upto)[: max(1, count)])
 
 
-MakeAllocator = type[Allocator]
+MakeAllocator = Callable[..., Allocator]
 ALLOCATORS: Registry[MakeAllocator] = Registry("allocator")
 ALLOCATORS.add("grid", "vultus.sweeps.allocate:Grid", help="every cell renders every block")
 ALLOCATORS.add(

@@ -91,13 +91,9 @@ class Halving:
         if blocks < TIE_BLOCKS or len(alive) < 2 or zone <= 0.0:
             return False
         order = ranked(alive, blocks)
-        leader = np.array([order[0].points[i] for i in range(blocks)])
-        for one in order[1:]:
-            gap = leader - np.array([one.points[i] for i in range(blocks)])
-            low, high = gap_bounds(gap, TIE_LEVEL)
-            if low < -zone or high > zone:
-                return False
-        return True
+        points = np.array([[one.points[i] for i in range(blocks)] for one in order])
+        low, high = gap_bounds(points[0] - points[1:], TIE_LEVEL)
+        return bool((low >= -zone).all() and (high <= zone).all())
 
     def _stop(
         self,

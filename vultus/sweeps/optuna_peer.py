@@ -34,7 +34,9 @@ class OptunaTpe:
         axes = _axes(list(known))
         affordable = max(1, budget.screening(len(seen)) // budget.blocks)
         sampler = optuna.samplers.TPESampler(
-            seed=seed_of("optuna", self._rules.seed) % 2**32, multivariate=True, warn_independent_sampling=False
+            seed=seed_of("optuna", self._rules.seed) % 2**32,
+            multivariate=True,
+            warn_independent_sampling=False,
         )
         study = optuna.create_study(direction="maximize", sampler=sampler)
         whole: set[Cell] = set()

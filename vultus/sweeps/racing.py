@@ -1,9 +1,9 @@
 """A race on shared blocks: a cell drops out when it is proven worse than the leader, and not before.
 
-The variant for "spend what it takes": where halving fixes the renders and takes the risk that comes with them, the race
-fixes the risk and takes the renders it needs. Survivors all have every block (elitist racing: Lopez-Ibanez et al. 2016,
-doi 10.1016/j.orp.2016.09.002); the bound may be looked at after each portion without raising the risk, because the looks
-share one alpha (`stats.sequential`).
+The variant for "spend what it takes": where halving fixes the renders and takes the risk that comes with them, the
+race fixes the risk and takes the renders it needs. Survivors all have every block (elitist racing: Lopez-Ibanez et
+al. 2016, doi 10.1016/j.orp.2016.09.002); the bound may be looked at after each portion without raising the risk,
+because the looks share one alpha (`stats.sequential`).
 """
 
 from __future__ import annotations
@@ -64,13 +64,12 @@ class Racing:
         order = ranked(alive, blocks)
         level = spent_at(look, ALPHA)
         points = np.array([[one.points[i] for i in range(blocks)] for one in order])
-        kept, near = [order[0]], True
-        for one, row in zip(order[1:], points[1:], strict=True):
-            behind = -gap_bounds(points[0] - row, level)[0]  # how much better it may still be
-            if behind >= 0.0 or len(kept) < self._rules.finalists:
-                kept.append(one)
-                near = near and behind <= self._rules.indifference_m10
-        cells = {one.cell for one in kept}
+        behind = -gap_bounds(points[0] - points, level)[0]  # how much better each may still be
+        behind[0] = 0.0
+        stays = behind >= 0.0
+        stays[: self._rules.finalists] = True
+        near = bool((behind[stays] <= self._rules.indifference_m10).all())
+        cells = {one.cell for one, kept in zip(order, stays, strict=True) if kept}
         return [one for one in alive if one.cell in cells], near
 
     def _stop(

@@ -27,7 +27,9 @@ def check_allocator(make: Callable[[], Allocator], worlds: int = 5) -> None:
         assert stop.finalists, "a stop names the finalists"
         assert len(set(stop.finalists)) == len(stop.finalists), "a finalist is named twice"
         lengths = {len(seen[cell]) for cell in stop.finalists}
-        assert len(lengths) == 1, f"the finalists have rendered {sorted(lengths)} blocks, not the same"
+        assert len(lengths) == 1, (
+            f"the finalists have rendered {sorted(lengths)} blocks, not the same"
+        )
         assert lengths != {0}, "a finalist has rendered nothing"
         found += best in stop.finalists
         # A tight budget: one block and a half per cell. It may be refused, never exceeded.
