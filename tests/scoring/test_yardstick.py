@@ -135,24 +135,30 @@ def test_a_bin_is_drawn_to_the_whole_the_more_the_smaller_it_is() -> None:
 
 
 def test_poses_compare_like_with_like() -> None:
-    """Profiles that are as like the persona as profiles get score 10, not what frontal pictures say."""
+    """Turned faces resemble each other, whoever they are: without poses a stranger in profile gains points by it."""
     world = World(11, shift=0.0, prompt_sd=0.0)
-    turn = 0.9 * unit(np.random.default_rng(1).normal(size=D))
+    turn = 0.5 * unit(np.random.default_rng(1).normal(size=D))
     prompts = world.prompts(12)
-    refs = np.vstack([world.genuine(24), unit(world.genuine(12) + turn)])
+    refs = np.vstack([world.genuine(40), unit(world.genuine(40) + turn)])
     imps = np.vstack([world.impostors(prompts, 2), unit(world.impostors(prompts, 2) + turn)])
-    names = [f"p{i // 2}" for i in range(24)] * 2
-    poses, imp_poses = ["ahead"] * 24 + ["left"] * 12, ["ahead"] * 24 + ["left"] * 24
-    rows = refs.astype(np.float32), imps.astype(np.float32)
-    plain = Yardstick(*rows, tuple(names), PACK)
+    poses, imp_poses = ["ahead"] * 40 + ["left"] * 40, ["ahead"] * 24 + ["left"] * 24
+    names = tuple(f"p{i // 2}" for i in range(24)) * 2
+    plain = Yardstick(refs.astype(np.float32), imps.astype(np.float32), names, PACK)
     binned = replace(plain, reference_poses=tuple(poses), impostor_poses=tuple(imp_poses))
-    aside = unit(world.genuine(200) + turn).astype(np.float32)
-    blind = plain.points(plain.cosines(aside)).mean()
-    told = binned.points(binned.cosines(aside, ["left"] * 200), "left").mean()
-    assert abs(told - 10.0) < 0.7 < abs(blind - 10.0)
+    persona = unit(world.genuine(300) + turn).astype(np.float32)
+    stranger = unit(world.impostors(world.prompts(60), 5) + turn).astype(np.float32)
+
+    def blind(faces: np.ndarray) -> float:
+        return float(plain.points(plain.cosines(faces)).mean())
+
+    def told(faces: np.ndarray) -> float:
+        return float(binned.points(binned.cosines(faces, ["left"] * 300), "left").mean())
+
+    assert abs(told(persona) - 10.0) < 0.6 < 1.0 < abs(blind(persona) - 10.0)
+    assert abs(told(stranger)) < 1.2 and blind(stranger) > 2.0
     again = Yardstick.from_json(json.loads(json.dumps(binned.to_json())))
     assert again.digest == binned.digest != plain.digest
-    assert binned.needs() == () and binned.poses() == {"ahead": 24, "left": 12}
+    assert binned.needs() == () and binned.poses() == {"ahead": 40, "left": 40}
 
 
 def test_a_refusal_says_what_to_add() -> None:

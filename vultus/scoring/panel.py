@@ -23,7 +23,7 @@ from vultus.scoring.records import CellScore, GroupScore, RenderRow, RenderScore
 from vultus.scoring.yardstick import Yardstick
 from vultus.stats.compare import paired_difference
 from vultus.stats.estimate import Estimate, wilson
-from vultus.stats.jackknife import Source, interval, source_of
+from vultus.stats.jackknife import Source, cluster_source, interval, pair_excess, source_of
 
 __all__ = ["CLOSER_THAN_REAL", "binned_mean", "contamination", "difference", "score_cell"]
 
@@ -31,6 +31,10 @@ Floats = NDArray[np.float64]
 
 CLOSER_THAN_REAL = 10.5
 """Above this the renders are closer to the persona than its own pictures: suspect copying."""
+
+
+PAIRS_MOST = 120
+"""References up to which pairs of them are left out: n^3 numbers, 7 MB at this size."""
 
 
 def score_cell(
@@ -78,6 +82,7 @@ def score_cell(
         flags=(*contamination(yardstick, made_with), *_flags(m10, misses, rows)),
         yardstick_digest=yardstick.digest,
         poses=tuple(poses),
+        without_reference=tuple(_without_reference(yardstick, rows).tolist()),
     )
 
 
@@ -94,8 +99,8 @@ def contamination(yardstick: Yardstick, made_with: Sequence[str]) -> tuple[str, 
 def difference(a: CellScore, b: CellScore, *, confidence: float = 0.95) -> Estimate:
     """a - b in m10, paired by block and clustered by prompt.
 
-    Both cells must have rendered the same blocks. The interval is about the renders only; what
-    the references add is common to both arms and cancels when they share a yardstick.
+    Both cells must have rendered the same blocks. What the references add mostly cancels when the arms share a
+    yardstick, but not all of it: they set the length of a point, so a large gap is as uncertain as they are.
     """
     left = {(r.prompt_id, r.seed): r.points for r in a.renders}
     right = {(r.prompt_id, r.seed): r.points for r in b.renders}
@@ -106,13 +111,17 @@ def difference(a: CellScore, b: CellScore, *, confidence: float = 0.95) -> Estim
             expected="the same prompts and seeds on both sides",
         )
     blocks = sorted(left)
-    return paired_difference(
-        np.array([left[block] for block in blocks]),
-        np.array([right[block] for block in blocks]),
-        [prompt for prompt, _ in blocks],
-        "m10",
-        confidence=confidence,
-    )
+    gap = np.array([left[block] - right[block] for block in blocks])
+    prompts = [prompt for prompt, _ in blocks]
+    if a.yardstick_digest != b.yardstick_digest or not a.without_reference:
+        return paired_difference(gap, np.zeros(len(gap)), prompts, "m10", confidence=confidence)
+    sources = [
+        cluster_source(gap, prompts),
+        source_of(np.array(a.without_reference) - np.array(b.without_reference)),
+    ]
+    value = float(gap.mean())
+    low, high = interval(value, sources, confidence=confidence)
+    return Estimate(value, low, high, "m10", len(blocks), 1, confidence)
 
 
 def _check(yardstick: Yardstick, rows: Sequence[RenderRow]) -> None:
@@ -192,6 +201,12 @@ def _m10(
 
 def _reference_luck(yardstick: Yardstick, rows: Sequence[RenderRow]) -> Source:
     """How m10 moves when each reference is left out: centroid and both anchors move with it."""
+    found = source_of(_without_reference(yardstick, rows))
+    return Source(found.variance * _honest_share(yardstick, rows), found.freedom)
+
+
+def _without_reference(yardstick: Yardstick, rows: Sequence[RenderRow]) -> Floats:
+    """(n,): m10 of these rows on the scale without each reference."""
     left = yardstick.left_out
     impostor_means = binned_mean(
         left.centroids, yardstick, yardstick.impostors, yardstick.impostor_poses
@@ -202,7 +217,35 @@ def _reference_luck(yardstick: Yardstick, rows: Sequence[RenderRow]) -> Source:
         poses = [row.pose for row in rows if row.emb is not None]
         means = binned_mean(left.centroids, yardstick, np.stack(faces), poses if any(poses) else ())
         excess = (means - impostor_means) * (len(faces) / len(rows))
-    return source_of(10.0 * excess / (left.genuine_means - impostor_means))
+    return np.asarray(10.0 * excess / (left.genuine_means - impostor_means))
+
+
+def _honest_share(yardstick: Yardstick, rows: Sequence[RenderRow]) -> float:
+    """The share of the references' jackknife variance that is there: 1 minus the excess of pairs, at least a half.
+
+    Measured with poses ignored, where leaving out two is one Gram matrix, and carried over. A pure sum has 1, a pure
+    statistic of pairs a half. From PAIRS_MOST references on the excess is below a twentieth and not looked for.
+    """
+    n = len(yardstick.references)
+    faces = [row.emb for row in rows if row.emb is not None]
+    if not faces or not 4 <= n <= PAIRS_MOST:
+        return 1.0
+    mean_face = np.stack(faces).astype(np.float64).mean(axis=0)
+    toward = np.stack([mean_face, yardstick.impostors.astype(np.float64).mean(axis=0)])
+    plain = yardstick.plain_left_out
+    render, zero = plain.centroids[:, 0] @ toward[0], plain.centroids[:, 0] @ toward[1]
+    left_out = (render - zero) / (plain.genuine_means - zero)
+    pairs = yardstick.pairs_out
+    render2, zero2 = (
+        pairs.shares @ (yardstick.references.astype(np.float64) @ side) for side in toward
+    )
+    pairs_out = (render2 - zero2) / (pairs.genuine_means - zero2)
+    centroid, genuine = yardstick.centroids[-1], yardstick.plain_genuine_mean
+    whole = float((centroid @ toward[0] - centroid @ toward[1]) / (genuine - centroid @ toward[1]))
+    variance = source_of(left_out).variance
+    if variance <= 0.0:
+        return 1.0
+    return min(1.0, max(0.5, 1.0 - pair_excess(whole, left_out, pairs_out) / variance))
 
 
 def binned_mean(

@@ -121,6 +121,8 @@ class CellScore:
     flags: tuple[str, ...]
     yardstick_digest: str
     poses: tuple[GroupScore, ...] = ()
+    without_reference: tuple[float, ...] = ()
+    """m10 without each reference: what a difference of two cells on one yardstick needs"""
 
     def group(self, name: str) -> GroupScore:
         """The score of one part of the panel, by its name."""
@@ -141,6 +143,7 @@ class CellScore:
             "llr10_mean": self.llr10_mean,
             "groups": [group.to_json() for group in self.groups],
             "poses": [pose.to_json() for pose in self.poses],
+            "without_reference": list(self.without_reference),
             "renders": [asdict(render) for render in self.renders],
             "flags": list(self.flags),
             "yardstick_digest": self.yardstick_digest,
@@ -159,6 +162,7 @@ class CellScore:
             llr10_mean=float(table["llr10_mean"]),
             groups=tuple(GroupScore.from_json(group) for group in table["groups"]),
             poses=tuple(GroupScore.from_json(pose) for pose in table["poses"]),
+            without_reference=tuple(float(v) for v in table["without_reference"]),
             renders=tuple(RenderScore(**render) for render in table["renders"]),
             flags=tuple(str(flag) for flag in table["flags"]),
             yardstick_digest=str(table["yardstick_digest"]),

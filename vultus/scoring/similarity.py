@@ -22,7 +22,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["PULL", "Bins", "LeftOut", "leave_references_out", "pose_bins"]
+__all__ = [
+    "PULL",
+    "Bins",
+    "LeftOut",
+    "PairsOut",
+    "leave_pairs_out",
+    "leave_references_out",
+    "pose_bins",
+]
 
 Floats = NDArray[np.float64]
 
@@ -69,6 +77,20 @@ class LeftOut:
     genuine_means: Floats
 
 
+@dataclass(frozen=True, eq=False)
+class PairsOut:
+    """Two references left out at once, poses ignored: what the jackknife needs to see its own excess.
+
+    `i`, `j` are the pairs (p,); `shares` (p, n) the references' weights in the centroid without them, zero for both;
+    `genuine_means` (p,).
+    """
+
+    i: NDArray[np.intp]
+    j: NDArray[np.intp]
+    shares: Floats
+    genuine_means: Floats
+
+
 def pose_bins(references: NDArray[np.float32], poses: Sequence[str] = ()) -> Bins:
     """The references by pose; without poses they are one bin."""
     rows = references.astype(np.float64)
@@ -86,18 +108,61 @@ def leave_references_out(bins: Bins) -> LeftOut:
     if len(rows) < 3:
         raise ValueError(f"leaving one out and comparing the rest needs 3, got {len(rows)}")
     sums, counts, total, n = bins._sums()
-    centroids = np.empty((len(rows), len(bins.names) + 1, rows.shape[1]))
-    means = np.empty(len(rows))
-    for i, (row, bin_) in enumerate(zip(rows, of, strict=True)):
-        without, left = sums.copy(), counts.copy()
-        without[bin_] -= row
-        left[bin_] -= 1.0
-        centroids[i] = _blend(without, left, total - row, n - 1.0)
-        rest = np.delete(np.arange(len(rows)), i)
-        mine, to = rows[rest], of[rest]
-        others = _blend_one(without[to] - mine, left[to] - 1.0, total - row - mine, n - 2.0)
-        means[i] = float((_unit(others) * mine).sum(axis=1).mean())
-    return LeftOut(_unit(centroids), means)
+    every = np.arange(len(rows))
+    without = np.repeat(sums[None], len(rows), axis=0)
+    without[every, of] -= rows
+    left = np.repeat(counts[None], len(rows), axis=0)
+    left[every, of] -= 1.0
+    rest = total - rows
+    pull = (1.0 / (left + PULL))[:, :, None]
+    bins_out = without * pull + (PULL * pull) * rest[:, None, :] / (n - 1.0)
+    centroids = np.concatenate([bins_out, rest[:, None, :]], axis=1)
+    return LeftOut(_unit(centroids), _means_without(bins))
+
+
+def _means_without(bins: Bins) -> Floats:
+    """(n,): mean over j of e_j against its centroid without i and j, all from the Gram matrix K.
+
+    With S the sum of j's bin and T that of all, both without i and j, the direction is p S + q T.
+    """
+    rows, of, n = bins.rows, bins.of, len(bins.rows)
+    gram = rows @ rows.T
+    own, toward = np.diag(gram), gram.sum(axis=1)
+    member = (of[:, None] == np.arange(len(bins.names))).astype(np.float64)
+    to_bin = (gram @ member)[:, of]  # [i, j]: e_i with the sum of j's bin
+    same = (of[:, None] == of[None, :]).astype(np.float64)
+    j_bin, i, j = np.diag(to_bin)[None, :], np.s_[:, None], np.s_[None, :]
+    bin_bin = np.diag(member.T @ gram @ member)[of][j]
+    bin_all = (member.T @ toward)[of][j]
+    s_e = j_bin - own[j] - same * gram
+    t_e = toward[j] - own[j] - gram
+    s_s = bin_bin - 2.0 * (j_bin + same * to_bin) + own[j] + same * (own[i] + 2.0 * gram)
+    t_t = gram.sum() - 2.0 * (toward[i] + toward[j]) + own[i] + own[j] + 2.0 * gram
+    s_t = bin_all - to_bin - j_bin - t_e - same * (toward[i] - own[i] - gram)
+    count = member.sum(axis=0)[of][j] - 1.0 - same
+    p, q = 1.0 / (count + PULL), PULL / (count + PULL) / (n - 2.0)
+    length2 = p * p * s_s + 2.0 * p * q * s_t + q * q * t_t
+    cosine = (p * s_e + q * t_e) / np.sqrt(np.maximum(length2, 1e-24))
+    np.fill_diagonal(cosine, 0.0)
+    return np.asarray(cosine.sum(axis=1) / (n - 1.0))
+
+
+def leave_pairs_out(rows: Floats) -> PairsOut:
+    """Every pair of references left out once; everything from the Gram matrix, n^3 numbers at most at a time."""
+    n = len(rows)
+    gram = rows @ rows.T
+    own, toward = np.diag(gram), gram.sum(axis=1)
+    i, j = np.triu_indices(n, 1)
+    length2 = gram.sum() - 2.0 * (toward[i] + toward[j]) + own[i] + own[j] + 2.0 * gram[i, j]
+    shares = np.repeat((1.0 / np.sqrt(length2))[:, None], n, axis=1)
+    pair = np.arange(len(i))
+    shares[pair, i] = shares[pair, j] = 0.0
+    # k against the centroid without i, j and k itself
+    top = (toward - own)[None, :] - gram[i] - gram[j]
+    below = length2[:, None] - 2.0 * (toward[None, :] - gram[i] - gram[j]) + own[None, :]
+    cosine = top / np.sqrt(np.maximum(below, 1e-24))
+    cosine[pair, i] = cosine[pair, j] = 0.0
+    return PairsOut(i, j, shares, cosine.sum(axis=1) / (n - 2))
 
 
 def _blend(sums: Floats, counts: Floats, total: Floats, n: float) -> Floats:

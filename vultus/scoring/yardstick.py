@@ -28,7 +28,15 @@ from numpy.typing import NDArray
 from vultus.core.errors import ScoreError
 from vultus.core.keys import content_id
 from vultus.faces.similarity import Vectors
-from vultus.scoring.similarity import PULL, Bins, LeftOut, leave_references_out, pose_bins
+from vultus.scoring.similarity import (
+    PULL,
+    Bins,
+    LeftOut,
+    PairsOut,
+    leave_pairs_out,
+    leave_references_out,
+    pose_bins,
+)
 from vultus.stats.calibration import Calibration, calibrate
 
 __all__ = ["CLLR_MAX", "IMPOSTORS_MIN", "REFERENCES_GOOD", "REFERENCES_MIN", "Yardstick"]
@@ -255,6 +263,25 @@ class Yardstick:
     def left_out(self) -> LeftOut:
         """The anchors without each reference: the part of every interval that all cells share."""
         return leave_references_out(self.bins)
+
+    @functools.cached_property
+    def plain_left_out(self) -> LeftOut:
+        """The same with poses ignored."""
+        return self.left_out if not self.reference_poses else leave_references_out(self._plain)
+
+    @functools.cached_property
+    def pairs_out(self) -> PairsOut:
+        """The anchors without each pair of references, poses ignored."""
+        return leave_pairs_out(self._plain.rows)
+
+    @functools.cached_property
+    def plain_genuine_mean(self) -> float:
+        """The mean leave-one-out cosine with poses ignored."""
+        return float(self._plain.genuine().mean())
+
+    @functools.cached_property
+    def _plain(self) -> Bins:
+        return pose_bins(self.references)
 
     @functools.cached_property
     def digest(self) -> str:
