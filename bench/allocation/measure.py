@@ -31,7 +31,7 @@ from bench.record import record
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "bench-allocation"
 PEERS_NEED = ("optuna==5.0.0", "numpy==2.4.6", "scipy==1.17.1")
-PEER_PARTS = {"TPE": 1.0, "ASHA": 1.0, "Wilcoxon": 0.4}
+PEER_PARTS = {"TPE": 1.0, "ASHA": 1.0, "Wilcoxon": 0.46}
 """Share of the worlds that each peer plays: the WilcoxonPruner takes 6 s of CPU per world, all others under one."""
 MAIN = "rho 0.5"
 EVERYWHERE = (OURS, "full grid, n = 24", "full grid, n = 8")
