@@ -55,13 +55,15 @@ class Bins:
         """(B + 1, d)."""
         return _unit(_blend(*self._sums()))
 
+    def others(self) -> Floats:
+        """(n, d): for each reference the centroid of its bin without it."""
+        sums, counts, total, n = self._sums()
+        own = self.rows
+        return _unit(_blend_one(sums[self.of] - own, counts[self.of] - 1.0, total - own, n - 1.0))
+
     def genuine(self) -> Floats:
         """(n,): each reference against the centroid of its bin without it."""
-        sums, counts, total, n = self._sums()
-        others = _blend_one(
-            sums[self.of] - self.rows, counts[self.of] - 1.0, total - self.rows, n - 1.0
-        )
-        return np.asarray(np.clip((_unit(others) * self.rows).sum(axis=1), -1.0, 1.0))
+        return np.asarray(np.clip((self.others() * self.rows).sum(axis=1), -1.0, 1.0))
 
     def _sums(self) -> tuple[Floats, Floats, Floats, float]:
         member = np.zeros((len(self.names), len(self.rows)))

@@ -66,6 +66,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.curate:work",
     ),
     Kind(
+        "ceiling",
+        1,
+        "widths",
+        "send the references through a base's VAE and back: the likeness that its format leaves",
+        "vultus.steps.kinds.ceiling:work",
+    ),
+    Kind(
         "train",
         1,
         "steps",

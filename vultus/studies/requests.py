@@ -20,6 +20,7 @@ from vultus.core.seeds import seed_of
 from vultus.core.weights import read_header
 from vultus.datasets.manifest import reference_digest, training_digest
 from vultus.datasets.records import Dataset
+from vultus.scoring.ceiling import widths_for
 from vultus.steps.orders import Done, Order, step_of
 from vultus.studies import cost
 from vultus.studies.bases import Base
@@ -83,6 +84,27 @@ def train_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
         units=plan.train.steps,
         cost=train_cost(given),
         start=START_COST,
+    )
+
+
+def ceiling_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
+    """Send the references through the training base's VAE."""
+    widths = widths_for(given.plan.render.width_px)
+    inputs = {
+        "renderer": given.plan.renderer,
+        "references": reference_digest(dataset),
+        "base": given.training_base.digest,
+        "spec": _table(given.plan.render),
+        "pack": given.pack.digest,
+        "widths_px": list(widths),
+    }
+    files = {"dataset": frozen.files["dataset"], "base": given.training_base.path}
+    return Order(
+        step_of("ceiling", inputs),
+        files,
+        given.hints,
+        units=len(widths),
+        cost=READ_COST * len(dataset.references),
     )
 
 
@@ -255,6 +277,7 @@ __all__ = [
     "READ_COST",
     "Checkpoint",
     "Faces",
+    "ceiling_order",
     "checkpoints_of",
     "curate_order",
     "read_order",

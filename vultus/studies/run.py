@@ -22,7 +22,7 @@ from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.given import Given
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
-from vultus.studies.outcome import Outcome, Stage
+from vultus.studies.outcome import Outcome, Stage, read_ceiling
 from vultus.studies.sweeping import confirm, pick, score, sweep
 
 
@@ -36,6 +36,8 @@ def run(
     at = Run(given, pool, lanes) if expect is None else Run(given, pool, lanes, expect)
     frozen = pool.run([Task(lambda do: at.ask(do, requests.curate_order(given)))])[0]
     dataset = read_manifest(frozen.files["dataset"])
+
+    ceiling = pool.run([Task(one(at, requests.ceiling_order(given, dataset, frozen)))])[0]
 
     trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
     checkpoints = requests.checkpoints_of(trained)
@@ -76,6 +78,7 @@ def run(
         fresh=fresh,
         fresh_alone=confirmed.alone[choice.chosen.base],
         finalists=tuple(confirmed.finalists.values()),
+        ceiling=read_ceiling(ceiling.files["ceiling.json"]),
         gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
         stages=_stages(given, at.keys),
         swept_rounds=swept.rounds,
