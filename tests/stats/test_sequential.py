@@ -30,7 +30,7 @@ def test_bounds_are_the_paired_t_of_each_row() -> None:
 
 
 def test_an_equal_cell_is_rarely_dropped_however_often_one_looks() -> None:
-    """22 looks at equal cells: with one alpha for all of them 5 % are dropped, with the whole alpha each time far more."""
+    """22 looks at equal cells: one alpha for all drops 5 % of them, the whole alpha each time far more."""
     rng = np.random.default_rng(2)
     gaps = rng.normal(0.0, 1.0, (600, 48))
     shared = whole = np.zeros(600, dtype=bool)
