@@ -100,7 +100,7 @@ def planned_renders(given: Given, price: Price | None = None) -> int:
     whole = cells * blocks
     if bought is not None:
         return max(0, min(whole, bought - confirm_renders(given)))
-    if given.plan.sweep.allocator in ("grid", "racing"):
+    if given.plan.sweep.allocator != "halving":
         return whole
     return Budget(blocks).screening(cells)
 

@@ -22,7 +22,10 @@ REPEATS_MAX = 200
 
 
 class OptunaTpe:
-    """Optuna's multivariate TPE over base, checkpoint and strength."""
+    """Optuna's multivariate TPE over base, checkpoint and strength.
+
+    Without a budget it goes on until it proposes nothing new: it has no rule of its own for when to stop.
+    """
 
     def __init__(self, rules: Rules | None = None) -> None:
         self._rules = rules or Rules()
@@ -33,7 +36,8 @@ class OptunaTpe:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         known = {one.cell: one for one in seen}
         axes = _axes(list(known))
-        affordable = max(1, budget.screening(len(seen)) // budget.blocks)
+        whole_panels = len(seen) if budget.renders is None else budget.renders // budget.blocks
+        affordable = max(1, whole_panels)
         sampler = optuna.samplers.TPESampler(
             seed=seed_of("optuna", self._rules.seed) % 2**32,
             multivariate=True,
