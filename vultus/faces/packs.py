@@ -18,16 +18,24 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from vultus.core.errors import PackError, SpecError
 from vultus.core.files import write_text
 from vultus.core.keys import canonical, content_id, file_content_id
 from vultus.core.registry import nearest
-from vultus.core.specs import dumps, load, setting
+from vultus.core.specs import dumps, load
+from vultus.faces.pack_spec import (
+    DETECTOR_KINDS,
+    DetectorSpec,
+    LimitSpec,
+    PackSpec,
+    PoseSpec,
+    QualitySpec,
+    RecogniserSpec,
+)
 
 __all__ = [
     "CATALOGUE",
@@ -37,6 +45,8 @@ __all__ = [
     "LimitSpec",
     "Pack",
     "PackSpec",
+    "PoseSpec",
+    "QualitySpec",
     "RecogniserSpec",
     "find_pack",
     "load_pack",
@@ -44,98 +54,9 @@ __all__ = [
     "write_pack",
 ]
 
-READER_VERSION: Final = 1
-DETECTOR_KINDS: Final = ("standin", "yunet", "scrfd", "fake")
+READER_VERSION: Final = 2
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _PACKAGED: Final = {"standin": ("vultus", "standin/weights/pack")}
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """How faces and their five points are found."""
-
-    kind: str = setting(help="the program that runs it", choices=DETECTOR_KINDS)
-    file: str = setting("", help="ONNX file, relative to the pack's folder")
-    sha256: str = setting("", help="sha256 of the file, 64 hex digits; empty = not checked")
-    min_score: float = setting(0.6, help="confidence from which a face counts", low=0.0, high=1.0)
-    two_pass: bool = setting(
-        True, help="measure the points again in crops of three scales and take their median"
-    )
-
-
-@dataclass(frozen=True)
-class RecogniserSpec:
-    """How an aligned face becomes a vector."""
-
-    file: str = setting("", help="ONNX file, relative to the pack's folder")
-    sha256: str = setting("", help="sha256 of the file, 64 hex digits; empty = not checked")
-    size_px: int = setting(112, help="side of the aligned square", low=16, high=1024)
-    channels: str = setting("rgb", help="colour order of the input", choices=("rgb", "bgr"))
-    subtract: float = setting(127.5, help="taken from each 0..255 value first")
-    divide: float = setting(127.5, help="then each value is divided by this", low=1e-3)
-    template_px: tuple[tuple[float, float], ...] = setting(
-        (),
-        help="five points (x, y) of the aligned face: eyes, nose, mouth corners, image left first",
-    )
-    origin: str = setting(
-        "centre",
-        help="where (0, 0) lies: centre or corner of the first pixel",
-        choices=("centre", "corner"),
-    )
-    fill: int = setting(0, help="grey level outside the picture", low=0, high=255)
-    flip: bool = setting(False, help="average with the vector of the mirrored face")
-
-    def __post_init__(self) -> None:
-        if self.template_px and (
-            len(self.template_px) != 5 or any(len(p) != 2 for p in self.template_px)
-        ):
-            raise ValueError("template_px must hold five points [x, y]")
-
-
-@dataclass(frozen=True)
-class LimitSpec:
-    """From where on a face is called readable."""
-
-    min_face_px: float = setting(
-        24.0, help="shorter faces (longer side of the box) get no vector", low=1.0
-    )
-    max_spread: float = setting(
-        0.05,
-        help="landmark spread as a share of the face's size from which points count as uncertain",
-        low=0.0,
-    )
-    min_sharpness: float = setting(
-        0.0, help="sharpness 0..1 of the face below which it is blurred", low=0.0, high=1.0
-    )
-
-
-@dataclass(frozen=True)
-class PackSpec:
-    """The contents of `pack.toml`."""
-
-    name: str = setting(help="short name, shown beside every score", low=1, high=60)
-    licence: str = setting(help="licence of the weights, shown beside every score", low=1)
-    judge: str = setting(help="the recogniser that is used unless another is named")
-    detector: DetectorSpec = setting(help="how faces are found")
-    recognisers: Mapping[str, RecogniserSpec] = setting(help="how faces are measured, by name")
-    limits: LimitSpec = setting(LimitSpec(), help="from where on a face is readable")
-    source: str = setting("", help="where the files come from")
-    terms: str = setting("", help="what a user has to know or agree to before using the pack")
-
-    def __post_init__(self) -> None:
-        if self.judge not in self.recognisers:
-            raise ValueError(
-                f"judge {self.judge!r} is not one of: {', '.join(self.recognisers) or 'none'}"
-            )
-        real = self.detector.kind != "fake"
-        for name, recogniser in self.recognisers.items():
-            if real and not (recogniser.file and recogniser.template_px):
-                raise ValueError(f"recognisers.{name} needs file and template_px")
-        if real and not self.detector.file:
-            raise ValueError("detector needs file")
-        for file in (self.detector.file, *(r.file for r in self.recognisers.values())):
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-                raise ValueError(f"{file!r} must lie inside the pack's folder")
 
 
 @dataclass(frozen=True)
@@ -212,7 +133,7 @@ def load_pack(folder: Path, *, description: Path | None = None) -> Pack:
             where=str(toml),
             expected="a pack.toml without faults",
         ) from fault
-    missing = [name for name in _files(spec) if not (folder / name).is_file()]
+    missing = [name for name in spec.files() if not (folder / name).is_file()]
     if missing:
         raise PackError(
             f"pack {spec.name} lacks {', '.join(missing)}",
@@ -220,7 +141,7 @@ def load_pack(folder: Path, *, description: Path | None = None) -> Pack:
             expected="every file that pack.toml names",
             next_command="vultus models list",
         )
-    for name, wanted in _files(spec).items():
+    for name, wanted in spec.files().items():
         found = file_content_id(folder / name).removeprefix("sha256:")
         if wanted and found != wanted.lower():
             raise PackError(
@@ -317,23 +238,15 @@ def _package_folder(package: str, inside: str) -> Path:
     )
 
 
-def _files(spec: PackSpec) -> dict[str, str]:
-    """Files of the pack with the sha256 they must have."""
-    named = {r.file: r.sha256 for r in spec.recognisers.values()}
-    named[spec.detector.file] = spec.detector.sha256
-    return {name: digest for name, digest in named.items() if name}
-
-
 def _digest(spec: PackSpec, folder: Path, recogniser: str) -> str:
     chosen = spec.recognisers[recogniser]
-    files = [
-        file_content_id(folder / name) if name else "" for name in (spec.detector.file, chosen.file)
-    ]
+    # Quality and pose do not move a vector, but the pose decides which faces are readable.
+    used = (spec.detector.file, chosen.file, chosen.weights, *spec.pose.files)
     meaning = {
         "reader": READER_VERSION,
-        "files": files,
+        "files": [file_content_id(folder / name) if name else "" for name in used],
         "detector": replace(spec.detector, file="", sha256=""),
-        "recogniser": replace(chosen, file="", sha256=""),
+        "recogniser": replace(chosen, file="", sha256="", weights="", weights_sha256=""),
         "limits": spec.limits,
     }
     return content_id(canonical(meaning).encode())
