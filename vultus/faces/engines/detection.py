@@ -8,8 +8,10 @@
 Why two passes: on pictures whose long side is 960 px a single pass loses 4 points of EER against
 the same recogniser on landmarks measured at the size the detector was trained for (reference
 "faces", section 4). So a face found in the whole picture is cut out and measured again at three
-sizes; the median of each coordinate wins, and the disagreement of the three is a free measure of
-how well the face can be aligned at all.
+sizes; each size also mirrored; the median of each coordinate wins, and the disagreement of the
+six is a free measure of how well the face can be aligned at all. Mirrored votes cost as much as
+they bring unless the crop is tight: 2.0 face sizes instead of the reference's 2.8 pay for them (EER
+on 300 photographs 0.81 % with three votes of 2.8, 0.75 % with six of 2.0, at the same price).
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ import numpy.typing as npt
 
 from vultus.faces.pack_spec import POINT_NAMES, DetectorSpec
 from vultus.faces.records import Face, Points, Rgb
-from vultus.images.geometry import Frame, crop_square, fit_within, resize
+from vultus.images.geometry import (
+    Frame,
+    crop_square,
+    fit_within,
+    mirror,
+    mirror_points,
+    resize,
+)
 
 __all__ = [
     "Detector",
@@ -36,7 +45,7 @@ __all__ = [
 
 FIRST_PASS_PX: Final = 640
 SECOND_PASS_FACE_PX: Final = (80, 112, 160)
-CROP_SHARE: Final = 2.8
+CROP_SHARE: Final = 2.0
 MIN_CROP_PX: Final = 64
 TINY_SIDE_PX: Final = 300
 TINY_PAD_PX: Final = 90
@@ -131,19 +140,29 @@ class TwoPass:
         x0, y0, x1, y1 = face.box_px
         centre = ((x0 + x1) / 2, (y0 + y1) / 2)
         seen: list[Points] = []
+        sizes = 0
         for size in SECOND_PASS_FACE_PX:
             side = CROP_SHARE * face.size_px
             out_px = max(MIN_CROP_PX, round(CROP_SHARE * size))
             crop, frame = crop_square(rgb, centre, side, out_px)
-            nearest = _most_central(self._seen(crop, SECOND_PASS_MIN_SCORE), out_px)
-            if nearest is not None:
-                seen.append(to_picture(nearest, frame).points_px)
+            votes = [frame.to_picture(five).astype(np.float32) for five in self._votes(crop)]
+            seen += votes
+            sizes += bool(votes)
         if not seen:
             return face, face.size_px  # nobody agrees: as uncertain as the face is large
         points, spread = median_points(np.stack(seen))
-        if len(seen) == 1:  # one vote agrees with itself: ask the first pass
-            spread = float(np.linalg.norm(points - face.points_px, axis=1).mean())
+        if sizes == 1:  # one size agrees with itself: ask the first pass
+            first = float(np.linalg.norm(points - face.points_px, axis=1).mean())
+            spread = max(spread, first)
         return Face(face.box_px, points, face.score), spread
+
+    def _votes(self, crop: Rgb) -> list[Points]:
+        """The points of the face in the middle of a crop, seen as it is and mirrored."""
+        side_px = crop.shape[0]
+        plain = _most_central(self._seen(crop, SECOND_PASS_MIN_SCORE), side_px)
+        other = _most_central(self._seen(mirror(crop), SECOND_PASS_MIN_SCORE), side_px)
+        votes = [] if plain is None else [plain.points_px]
+        return votes if other is None else [*votes, mirror_points(other.points_px, side_px)]
 
 
 def median_points(seen: npt.NDArray[np.float32]) -> tuple[Points, float]:

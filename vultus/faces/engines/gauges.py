@@ -25,23 +25,17 @@ import numpy as np
 from vultus.core.errors import FaceError, PackError
 from vultus.faces.align import align
 from vultus.faces.engines.session import Net
+from vultus.faces.occlusion import ARCFACE_PX
 from vultus.faces.packs import Pack
 from vultus.faces.pose import pose_from_points
 from vultus.faces.records import Face, Pose, Rgb
 from vultus.images.geometry import resize
 
-__all__ = ["ARCFACE_PX", "Gauges"]
+__all__ = ["Gauges", "head_of"]
 
 HEAD_SHARE: Final = 1.4
 HEAD_PX: Final = 64
 QUALITY_PX: Final = 96
-ARCFACE_PX: Final = (
-    (38.2946, 51.6963),
-    (73.5318, 51.5014),
-    (56.0252, 71.7366),
-    (41.5493, 92.3655),
-    (70.7299, 92.2041),
-)
 
 
 class Gauges:
