@@ -79,9 +79,11 @@ def _with_words(shown: Rgb, words: str) -> Rgb:
     import cv2
 
     font: Any = cv2.FONT_HERSHEY_SIMPLEX
-    scale = 0.5
-    (wide, _), _ = cv2.getTextSize(words, font, scale, 1)
-    scale *= min(1.0, (shown.shape[1] - 12) / wide)
-    strip = np.full((STRIP_PX, shown.shape[1], 3), 32, dtype=np.uint8)
-    cv2.putText(strip, words, (6, STRIP_PX - 9), font, scale, INK, 1, cv2.LINE_AA)
+    k = max(1.0, shown.shape[1] / SHOWN_PX)
+    (wide, _), _ = cv2.getTextSize(words, font, 0.5 * k, round(k))
+    scale = 0.5 * k * min(1.0, (shown.shape[1] - 12 * k) / wide)
+    high = round(STRIP_PX * k)
+    strip = np.full((high, shown.shape[1], 3), 32, dtype=np.uint8)
+    at = (round(6 * k), round(high - 9 * k))
+    cv2.putText(strip, words, at, font, scale, INK, round(k), cv2.LINE_AA)
     return np.concatenate([shown, strip])
