@@ -31,7 +31,7 @@ from vultus.faces.records import Rgb
 
 __all__ = ["measure_speed"]
 
-PICTURES = 20
+PICTURES = 12
 ROUNDS = 3
 OPENCV_YUNET = "face_detection_yunet_2023mar.onnx"
 

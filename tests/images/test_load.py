@@ -146,7 +146,7 @@ BAD = {
     "torn.png": (encoded(SCENE, "PNG")[:700], "damaged PNG file"),
     "torn.jpg": (encoded(SCENE, "JPEG")[:700], "damaged JPEG file"),
     "header.png": (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
-    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC pictures are not read"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIF"),
     "float.tif": (encoded(np.ones((20, 20), np.float32), "TIFF"), "floating-point"),
 }
 
