@@ -22,13 +22,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.faces.sets import SHARED, free_pack, generated, glasses_of, orl, with_long_side
+from bench.faces.sets import (
+    SHARED,
+    free_pack,
+    generated,
+    glasses_of,
+    orl,
+    with_long_side,
+    without_gauges,
+)
 from bench.record import record, tree
 from tests.faces.mutations import FAULTS, embed_with, linked_eer, people_eer
 from vultus.core.files import write_json
@@ -59,7 +67,7 @@ BEHIND = (
     "vultus/faces/pose.py",
     "vultus/faces/verification.py",
     "vultus/images/geometry.py",
-    "bench/faces",
+    "bench/faces/sets.py",
     "tests/faces/mutations.py",
 )
 """What the figures of all parts but `hostile` depend on."""
@@ -143,9 +151,7 @@ def remedy(seen: Seen) -> dict[str, Any]:
     """Half of ORL enlarged to 960 px: one look at full size against the remedy."""
     rgbs, who = (whole[::2] for whole in orl())
     pack = free_pack()
-    plain = replace(pack.spec, pose=replace(pack.spec.pose, files=(), sha256=()))
-    plain = replace(plain, quality=replace(plain.quality, file="", sha256=""))
-    engine = open_engine(replace(pack, spec=plain))
+    engine = open_engine(without_gauges(pack))
     look, recogniser = YuNet(pack.file(pack.detector.file)), Recogniser(pack)
     once: list[Any] = []
     with_it: list[FaceResult] = []

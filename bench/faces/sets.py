@@ -7,17 +7,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from vultus.faces.packs import Pack, find_pack
+from vultus.faces.packs import Pack, PoseSpec, QualitySpec, find_pack
 from vultus.faces.records import Rgb
 from vultus.images.geometry import resize
 from vultus.images.load import load_picture
 
-__all__ = ["GLASSES", "SHARED", "free_pack", "generated", "glasses_of", "orl", "with_long_side"]
+__all__ = [
+    "GLASSES",
+    "SHARED",
+    "free_pack",
+    "generated",
+    "glasses_of",
+    "orl",
+    "with_long_side",
+    "without_gauges",
+]
 
 SHARED = Path(os.environ.get("VULTUS_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 PEOPLE, EACH = 30, 10
@@ -41,6 +51,13 @@ GLASSES: dict[int, Sequence[int]] = {
 def free_pack() -> Pack:
     """The free pack from the team's models."""
     return find_pack("free", folder=SHARED / "models")
+
+
+def without_gauges(pack: Pack) -> Pack:
+    """The pack with detection, landmarks and recognition only."""
+    return replace(
+        pack, spec=replace(pack.spec, pose=PoseSpec(), quality=QualitySpec(), sources={})
+    )
 
 
 def orl() -> tuple[list[Rgb], list[str]]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.faces.sets import SHARED, free_pack, generated
+from bench.faces.sets import SHARED, free_pack, generated, without_gauges
 from vultus.faces.engines import open_engine
 from vultus.faces.engines.reader import Reader
 from vultus.faces.packs import Pack
@@ -60,7 +60,7 @@ print(json.dumps({"cpu_s": (time.process_time() - cpu) / len(pictures),
 def measure_speed(peer: Path | None) -> dict[str, Any]:
     """Single pictures, batches on one and two threads, the parts, and the peer."""
     rgbs = generated()[0][:PICTURES]
-    lean = _without_gauges(free_pack())
+    lean = without_gauges(free_pack())
     one, two, whole = open_engine(lean), open_engine(lean, threads=2), open_engine(free_pack())
     rows = _in_turn(
         {
@@ -78,12 +78,6 @@ def measure_speed(peer: Path | None) -> dict[str, Any]:
     if "cpu_s" in told["peer"]:
         told["peer"]["ratio"] = told["peer"]["cpu_s"] / told["peer"]["ours_same_weights"]["cpu_s"]
     return told
-
-
-def _without_gauges(pack: Pack) -> Pack:
-    """The pack with detection, landmarks and recognition only: what the figure asks for."""
-    spec = replace(pack.spec, pose=replace(pack.spec.pose, files=(), sha256=()))
-    return replace(pack, spec=replace(spec, quality=replace(spec.quality, file="", sha256="")))
 
 
 def _in_turn(ways: dict[str, Callable[[], object]], n: int) -> dict[str, dict[str, float]]:
@@ -162,6 +156,6 @@ def _peer(python: Path | None, rgbs: Sequence[Rgb]) -> dict[str, Any]:
 
 
 def _with_opencv_yunet() -> Pack:
-    pack = _without_gauges(free_pack())
+    pack = without_gauges(free_pack())
     detector = replace(pack.detector, file=f"detector/{OPENCV_YUNET}", sha256="")
     return replace(pack, spec=replace(pack.spec, detector=detector))
