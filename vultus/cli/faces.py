@@ -56,6 +56,10 @@ def add(subparsers: Nouns) -> None:
     )
     _add_common(two, None)
     two.set_defaults(handle=_compare)
+    _add_rates(verbs)
+
+
+def _add_rates(verbs: Nouns) -> None:
     three = verb(
         verbs,
         "verify",
