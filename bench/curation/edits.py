@@ -57,7 +57,7 @@ def _anywhere(rgb: Rgb, share: float, rng: np.random.Generator) -> Rgb:
     return rgb[top : top + h, left : left + w]
 
 
-def _levels(rgb: Rgb, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]) -> Rgb:
+def _levels(rgb: Rgb, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.floating]]) -> Rgb:
     return np.asarray(np.clip(np.rint(change(rgb.astype(np.float32))), 0, 255), np.uint8)
 
 
