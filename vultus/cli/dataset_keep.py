@@ -180,6 +180,7 @@ def _dedupe(args: argparse.Namespace) -> int:
             stages = _Stages(line)
             outcome = dedupe(library, spec, keep=args.keep, follow=stages)
             stages.close()
+            line.retotal(line.done)  # a small set needs no search
         fresh = apply(library, outcome, bursts=args.bursts) if args.apply else []
         page = dedupe_page(library, outcome)
         kept = len(library.kept())

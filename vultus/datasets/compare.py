@@ -38,7 +38,7 @@ __all__ = ["RECIPE", "Kind", "Link", "compare", "same_file"]
 
 Kind = Literal["identical", "edited", "burst"]
 How = Literal["bytes", "pixels", "recoded", "mirrored", "cropped", "a moment later"]
-RECIPE: Final = "links/1"
+RECIPE: Final = "links/2"
 """Raised when a comparison may come out differently."""
 
 TIGHT: Final = 0.93
@@ -167,7 +167,11 @@ def _class(found: Match, laid: Overlay, a: Print, b: Print) -> Literal["edited",
     # A crop lies inside its original, along its axes, to one scale. In a burst many points match and yet drift.
     inside = max(laid.overlap_a, laid.overlap_b) >= CONTAINED
     to_scale = shape.stretch <= ONE_SCALE + 2 * slack
-    if aligned and to_scale and inside and same_all_over and (smear <= SMEAR or found.mirrored):
+    if aligned and to_scale and inside and same_all_over and smear <= SMEAR:
+        return "edited"
+    # Nobody is photographed twice in mirror image: a mirrored map that fits at all fits because it is a copy.
+    near = shape.slant <= 0.03 + slack and shape.stretch <= 0.05 + slack
+    if found.mirrored and near and inside and same_all_over:
         return "edited"
     # Turned by any angle: then it must agree everywhere, and exactly.
     exactly = smear <= SMEAR and found.drift_px <= 2 * EXACT_PX and shape.stretch <= 0.01
