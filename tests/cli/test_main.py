@@ -41,6 +41,8 @@ def plant(
 def test_every_file_of_a_noun_is_listed_and_every_listed_noun_has_a_file() -> None:
     manners = {"__init__", "main", "wording"}
     files = {path.stem for path in (ROOT / "vultus" / "cli").glob("*.py")} - manners
+    # `dataset_keep.py` holds verbs of `dataset`: a noun with many verbs is several files.
+    files -= {name for name in files if name.partition("_")[0] in files and "_" in name}
     assert files == set(NOUNS) == set(present_nouns())
     assert len(NOUNS) >= 7
 

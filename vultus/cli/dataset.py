@@ -1,24 +1,32 @@
-"""`vultus dataset`: what curation thinks of a folder of pictures, before anything is trained."""
+"""`vultus dataset`: from a folder of pictures to a dataset worth training on.
+
+The verbs live in two files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe,
+freeze, export, show) and `dataset_measure` (audit, coverage, captions, split). `check` is here: it curates a whole
+workspace the way `vultus run` does.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+from vultus.cli import dataset_keep, dataset_measure
 from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
 
 __all__ = ["add"]
 
 
 def add(subparsers: Nouns) -> None:
-    """Add `vultus dataset check`."""
+    """Add `vultus dataset` with all its verbs."""
     parser = noun(
         subparsers,
         "dataset",
-        help="say which pictures would be held out, trained on or dropped, and why",
+        help="turn a folder of pictures into a dataset: find copies and strangers, split, freeze",
         examples=["vultus dataset check ada"],
     )
     verbs: Nouns = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
+    dataset_keep.add(verbs)
+    dataset_measure.add(verbs)
     check = verb(
         verbs,
         "check",
