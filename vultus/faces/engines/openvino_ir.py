@@ -182,7 +182,9 @@ def _node(
     if layer.kind in ("Convolution", "GroupConvolution"):
         weights = values[layer.sources[1]]
         groups = 1
-        if layer.kind == "GroupConvolution":  # (groups, out, in, kh, kw) here, (groups*out, ...) there
+        if (
+            layer.kind == "GroupConvolution"
+        ):  # (groups, out, in, kh, kw) here, (groups*out, ...) there
             groups = weights.shape[0]
             values[layer.sources[1]] = weights.reshape(-1, *weights.shape[2:])
         after = next((add for add, (conv, _) in joined.items() if conv == layer.id), None)
@@ -253,9 +255,7 @@ def _tensor(name: str, value: Array) -> bytes:
 
 
 def _value(name: str, shape: Sequence[int | str]) -> bytes:
-    dims = b"".join(
-        _block(1, _number(1, n) if isinstance(n, int) else _text(2, n)) for n in shape
-    )
+    dims = b"".join(_block(1, _number(1, n) if isinstance(n, int) else _text(2, n)) for n in shape)
     return _text(1, name) + _block(2, _block(1, _number(1, 1) + _block(2, dims)))
 
 
