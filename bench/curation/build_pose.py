@@ -5,9 +5,9 @@
 Notation
     square    aligned face            uint8 (32, 32, 3); three per picture, its points jittered like a detector's
     angle     (yaw, pitch)            degrees, signs of `faces.records`
-People come from a stream of their own: no persona and nobody of the stand-in's training populations is among them. Half of
-the pictures have yaw and pitch drawn evenly, so that the ends of the range are learnt as well as its middle. Shards
-of 1,000 pictures are kept in the cache: a killed build goes on. 14,000 pictures take 4 minutes to draw and 2 to
+People come from a stream of their own: no persona and nobody of the stand-in's training populations is among them.
+Half of the pictures have yaw and pitch drawn evenly, so that the ends of the range are learnt as well as its middle.
+Shards of 1,000 pictures are kept in the cache: a killed build goes on. 14,000 pictures take 4 minutes to draw and 2 to
 learn on one idle core.
 """
 
@@ -17,6 +17,7 @@ import argparse
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,13 +108,13 @@ def learn(squares: Squares, angles: Angles, epochs: int) -> dict[str, npt.NDArra
     with torch.no_grad():
         held = (net(x[n:, 0].float() / 255.0 - mean) - y[n:]).abs().mean(0) * 10
     print(f"held-out mean error: yaw {held[0]:.2f}, pitch {held[1]:.2f} deg")
-    first, last = net[0], net[2]
+    (first, _, last) = (dict(layer.named_parameters()) for layer in net)
     return {
         "mean": mean.numpy().astype(np.float16),
-        "inner": first.weight.detach().numpy().T.astype(np.float16),
-        "inner_bias": first.bias.detach().numpy().astype(np.float16),
-        "outer": (10 * last.weight.detach()).numpy().T.astype(np.float16),
-        "outer_bias": (10 * last.bias.detach()).numpy().astype(np.float16),
+        "inner": first["weight"].detach().numpy().T.astype(np.float16),
+        "inner_bias": first["bias"].detach().numpy().astype(np.float16),
+        "outer": (10 * last["weight"].detach()).numpy().T.astype(np.float16),
+        "outer_bias": (10 * last["bias"].detach()).numpy().astype(np.float16),
     }
 
 
@@ -129,7 +130,8 @@ def main() -> None:
     args.cache.mkdir(parents=True, exist_ok=True)
     squares, angles = shards(args.cache, args.pictures)
     out = io.BytesIO()
-    np.savez_compressed(out, **learn(squares, angles, args.epochs))
+    table: dict[str, Any] = dict(learn(squares, angles, args.epochs))
+    np.savez_compressed(out, allow_pickle=False, **table)
     write_bytes(args.out, out.getvalue())
     print(f"{args.out}: {len(out.getvalue())} bytes")
 
