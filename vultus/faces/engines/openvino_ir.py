@@ -60,12 +60,20 @@ class _Layer:
     sources: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Node:
+    """A NodeProto and the wires it reads."""
+
+    inputs: tuple[str, ...]
+    message: bytes
+
+
 def onnx_of_ir(path: Path) -> bytes:
     """The ONNX file of `path` (.xml, its .bin beside it), batch left open. PackError says what it
     cannot read."""
     layers, store = _read(path)
     values: dict[str, Array] = {}
-    nodes: list[bytes] = []
+    nodes: list[_Node] = []
     graph_in, graph_out = b"", b""
     readers: dict[str, int] = {}
     for layer in layers:
@@ -84,10 +92,10 @@ def onnx_of_ir(path: Path) -> bytes:
         elif layer.kind == "Result":
             graph_out = _value(_wire(layer.sources[0]), ("n", *layer.shape[1:]))
         elif layer.id not in joined:
-            nodes.append(_node(layer, layers, values, joined, path))
-    used = {source for layer in layers for source in layer.sources if source in values}
-    stored = [_tensor(_wire(key), value) for key, value in values.items() if key in used]
-    graph = b"".join(_block(1, node) for node in nodes) + _text(2, path.stem)
+            nodes.append(_node(layer, values, joined, path))
+    used = {_wire(key) for key in values} & {name for node in nodes for name in node.inputs}
+    stored = [_tensor(_wire(key), value) for key, value in values.items() if _wire(key) in used]
+    graph = b"".join(_block(1, node.message) for node in nodes) + _text(2, path.stem)
     graph += b"".join(_block(5, tensor) for tensor in stored)
     graph += _block(11, graph_in) + _block(12, graph_out)
     return _number(1, IR_VERSION) + _block(7, graph) + _block(8, _number(2, OPSET))
@@ -163,11 +171,10 @@ def _biases(layers: Sequence[_Layer], readers: Mapping[str, int]) -> dict[str, t
 
 def _node(
     layer: _Layer,
-    layers: Sequence[_Layer],
     values: dict[str, Array],
     joined: Mapping[str, tuple[str, str]],
     path: Path,
-) -> bytes:
+) -> _Node:
     """One node of the new graph. A joined addition gives its name to its convolution's output."""
     inputs = [_wire(source) for source in layer.sources]
     out = _wire(layer.id)
@@ -236,9 +243,10 @@ def _wire(layer_id: str) -> str:
 # The messages of onnx.proto3, as far as they are needed.
 
 
-def _op(kind: str, inputs: Sequence[str], out: str, attributes: Iterable[bytes] = ()) -> bytes:
+def _op(kind: str, inputs: Sequence[str], out: str, attributes: Iterable[bytes] = ()) -> _Node:
     body = b"".join(_text(1, name) for name in inputs) + _text(2, out) + _text(3, out)
-    return body + _text(4, kind) + b"".join(_block(5, attribute) for attribute in attributes)
+    body += _text(4, kind) + b"".join(_block(5, attribute) for attribute in attributes)
+    return _Node(tuple(inputs), body)
 
 
 def _attr(name: str, value: float | int | Sequence[int]) -> bytes:
