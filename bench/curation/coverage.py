@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from vultus.faces.pose import pose_from_points
 
 from bench.curation.personas import Planted, read_personas
 from vultus.datasets.coverage import STANDIN_FRAMING_CUTS, framing_of
 from vultus.datasets.pose import pitch_bin, yaw_bin
 from vultus.datasets.readings import Reading
+from vultus.faces.pose import pose_from_points
 from vultus.standin.nuisance import Nuisance
 
 __all__ = ["figures", "main", "show"]
