@@ -7,7 +7,7 @@
     tile       TILE_PX squared of the frame, its detail: brightness minus its blur  float32
     ncc        correlation of the detail of two tiles                               -1..1
     agreeing   share of the tiles with structure whose ncc is at least TILE_NCC     0..1
-    typical    median ncc of the tiles with structure                               -1..1
+    typical    median ncc of the tiles with structure, worst: their 10th percentile -1..1
 
 Key points alone cannot tell a crop from another photograph of the same face: eyes match eyes. Laid over each other,
 a copy agrees in fine detail wherever it overlaps; another photograph agrees on the face at most, or in coarse light
@@ -50,6 +50,7 @@ class Overlay:
 
     agreeing: float
     typical: float
+    worst: float
     tiles: int
     overlap_a: float
     overlap_b: float
@@ -89,9 +90,10 @@ def lay_over(a: Grey, b: Grey, matrix: Affine, working_a_px: int, working_b_px: 
     )
     ncc = _tile_correlations(_detail(here), _detail(there), ones > 254.0)
     if len(ncc) < FEWEST_TILES:
-        return Overlay(0.0, 0.0, len(ncc), overlap_a, overlap_b)
+        return Overlay(0.0, 0.0, 0.0, len(ncc), overlap_a, overlap_b)
     agreeing = float((ncc >= TILE_NCC).mean())
-    return Overlay(agreeing, float(np.median(ncc)), len(ncc), overlap_a, overlap_b)
+    worst, typical = (float(v) for v in np.quantile(ncc, (0.1, 0.5)))
+    return Overlay(agreeing, typical, worst, len(ncc), overlap_a, overlap_b)
 
 
 def _overlaps(a: Grey, b: Grey, carried: Affine) -> tuple[float, float]:
@@ -137,11 +139,7 @@ def _tile_correlations(a: Floats, b: Floats, covered: npt.NDArray[np.bool_]) -> 
 
 
 def _tiles(grey: Floats) -> Floats:
-    """(n_tiles, TILE_PX^2), row by row; what is left over at the right and below is not looked at."""
-    rows, columns = grey.shape[0] // TILE_PX, grey.shape[1] // TILE_PX
-    cut = grey[: rows * TILE_PX, : columns * TILE_PX]
-    return (
-        cut.reshape(rows, TILE_PX, columns, TILE_PX)
-        .transpose(0, 2, 1, 3)
-        .reshape(rows * columns, -1)
-    )
+    """(n_tiles, TILE_PX^2): half overlapping, so that a small crop has enough of them."""
+    step = TILE_PX // 2
+    windows = np.lib.stride_tricks.sliding_window_view(grey, (TILE_PX, TILE_PX))[::step, ::step]
+    return np.ascontiguousarray(windows).reshape(-1, TILE_PX * TILE_PX)

@@ -26,6 +26,7 @@ from vultus.images.geometry import Frame
 from vultus.images.hashing import Hashes, hash_picture
 from vultus.images.load import load_picture
 from vultus.images.matching import Features, extract
+from vultus.images.quality import sharpness
 from vultus.images.records import Rgb
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ __all__ = [
 
 KIND: Final = "print/1"
 BATCH: Final = 16
-_HEAD: Final = "<4sHHHHdd f"
+_HEAD: Final = "<4sHHddff"
 _MAGIC: Final = b"VPR1"
 _STEPS: Final = 512.0
 
@@ -56,11 +57,13 @@ class Print:
     hashes: Hashes
     features: Features
     small: Grey
+    sharpness: float
+    """0..1 of the whole picture (`images.quality.sharpness`): an enlarged copy is less sharp than its original"""
 
 
 def measure_print(rgb: Rgb) -> Print:
     """Measure one picture; 40-80 ms at one thread."""
-    return Print(hash_picture(rgb), extract(rgb), shrink(rgb))
+    return Print(hash_picture(rgb), extract(rgb), shrink(rgb), sharpness(rgb))
 
 
 def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None:
@@ -98,11 +101,10 @@ def pack(one: Print) -> bytes:
         _MAGIC,
         len(rows),
         one.features.width_px,
-        one.small.shape[1],
-        one.small.shape[0],
         one.features.frame.scale_x,
         one.features.frame.scale_y,
         one.hashes.quality,
+        one.sharpness,
     )
     bits = np.packbits(np.concatenate([one.hashes.plain, one.hashes.mirrored])).tobytes()
     points = one.features.points.astype("<f4").tobytes()
@@ -114,7 +116,7 @@ def unpack(data: bytes) -> Print:
     from PIL import Image
 
     size = struct.calcsize(_HEAD)
-    magic, n, width, _, _, scale_x, scale_y, quality = struct.unpack(_HEAD, data[:size])
+    magic, n, width, scale_x, scale_y, quality, sharp = struct.unpack(_HEAD, data[:size])
     if magic != _MAGIC:
         raise ValueError("not a packed print")
     bits = np.unpackbits(np.frombuffer(data, np.uint8, 64, size)).astype(np.bool_)
@@ -125,7 +127,7 @@ def unpack(data: bytes) -> Print:
     with Image.open(io.BytesIO(data[place + 128 * n :]), formats=["JPEG"]) as image:
         small = np.array(image.convert("L"))
     features = Features(points, rows, Frame(scale_x, scale_y, 0.0, 0.0), int(width))
-    return Print(Hashes(bits[:256], bits[256:], float(quality)), features, small)
+    return Print(Hashes(bits[:256], bits[256:], float(quality)), features, small, float(sharp))
 
 
 def unpacked_rows(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -138,7 +140,7 @@ def unpacked_rows(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def packed_parts(data: bytes) -> tuple[Hashes, npt.NDArray[np.uint8]]:
     """Hashes and packed descriptors only: what the search for neighbours reads of ten thousand prints."""
     size = struct.calcsize(_HEAD)
-    _, n, _, _, _, _, _, quality = struct.unpack(_HEAD, data[:size])
+    _, n, _, _, _, quality, _ = struct.unpack(_HEAD, data[:size])
     bits = np.unpackbits(np.frombuffer(data, np.uint8, 64, size)).astype(np.bool_)
     rows = np.frombuffer(data, np.uint8, 128 * n, size + 64 + 8 * n).reshape(n, 128)
     return Hashes(bits[:256], bits[256:], float(quality)), rows

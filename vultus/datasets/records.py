@@ -66,7 +66,7 @@ class CurateSpec:
         31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
     )
     match_cells: int = setting(
-        20,
+        10,
         help="matched 8-px cells from which two pictures are laid over each other",
         low=8,
         high=400,
@@ -204,7 +204,7 @@ class Duplicate:
 
     kept: str
     dropped: str
-    kind: Literal["identical", "edited", "mirrored", "cropped"]
+    kind: Literal["identical", "edited", "mirrored", "cropped", "burst"]
     evidence: str
 
 

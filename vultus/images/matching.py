@@ -17,7 +17,7 @@ persona, ask `cells_outside` the face as well before calling two pictures one sh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,7 @@ CELL_PX: Final = 8
 _CONTRAST: Final = 0.015
 _RATIO: Final = 0.8
 _RANSAC_PX: Final = 4.0
+TIGHT_PX: Final = 1.5
 _RANSAC_ROUNDS: Final = 1000
 _MIN_INLIERS: Final = 6
 _MAX_ANISOTROPY: Final = 2.2
@@ -75,12 +76,18 @@ class Features:
 @dataclass(frozen=True, eq=False)
 class Match:
     """Evidence that b is a copy of a. `points_px` are the inliers in b's own pixels, `matrix`
-    carries a onto b."""
+    carries a onto b (px of the working copies).
+
+    `tight` is the share of all pairs of key points that the map puts within TIGHT_PX of each other,
+    `drift_px` the median distance of those within RANSAC's reach, in px of the coarser picture.
+    """
 
     cells: int
     mirrored: bool
     points_px: npt.NDArray[np.float64]
     matrix: Affine | None
+    tight: float = 0.0
+    drift_px: float = 0.0
 
 
 def extract(rgb: Rgb) -> Features:
@@ -124,7 +131,7 @@ def match(a: Features, b: Features, fewest: int = _MIN_INLIERS) -> Match:
             best = found if found.cells > best.cells else best
     if best.mirrored and best.matrix is not None:
         flip = np.array([[-1.0, 0.0, a.width_px - 1.0], [0.0, 1.0, 0.0]])
-        best = Match(best.cells, True, best.points_px, _after(best.matrix, flip))
+        best = replace(best, matrix=_after(best.matrix, flip))
     return best
 
 
@@ -157,23 +164,40 @@ def _verify(source: Keys, target: Keys, b: Features, *, mirrored: bool) -> Match
     matrix, inliers = cv2.estimateAffine2D(
         source, target, method=cv2.RANSAC, ransacReprojThreshold=_RANSAC_PX, maxIters=_RANSAC_ROUNDS
     )
-    if matrix is None or inliers is None:
+    if matrix is None or inliers is None or np.asarray(inliers).sum() < _MIN_INLIERS:
         return nothing
-    kept = np.asarray(inliers).reshape(-1).astype(bool)
-    stretch = np.linalg.svd(np.asarray(matrix)[:, :2], compute_uv=False)
+    matrix = _refined(np.asarray(matrix, dtype=np.float64), source, target)
+    stretch = np.linalg.svd(matrix[:, :2], compute_uv=False)
     anisotropy = float(stretch[0] / max(float(stretch[1]), 1e-9))
     scale = float(np.sqrt(stretch[0] * stretch[1]))
-    if (
-        kept.sum() < _MIN_INLIERS
-        or anisotropy > _MAX_ANISOTROPY
-        or not _SCALES[0] <= scale <= _SCALES[1]
-        or np.linalg.det(np.asarray(matrix)[:, :2]) <= 0  # a mirror inside a mirror is no map
-    ):
+    # A negative determinant would be a mirror inside a mirror: no edit makes that.
+    sane = anisotropy <= _MAX_ANISOTROPY and _SCALES[0] <= scale <= _SCALES[1]
+    if not sane or np.linalg.det(matrix[:, :2]) <= 0:
+        return nothing
+    # Where b is the larger one, its pixels are finer than what a can tell.
+    away = np.linalg.norm(apply_affine(matrix, source) - target, axis=1) / max(1.0, scale)
+    kept = away * max(1.0, scale) < _RANSAC_PX
+    if kept.sum() < _MIN_INLIERS:
         return nothing
     hit = target[kept]
-    return Match(
-        _cells(hit), mirrored, b.frame.to_picture(hit), np.asarray(matrix, dtype=np.float64)
-    )
+    drift = float(np.median(away[kept]))
+    tight = float((away < TIGHT_PX).mean())
+    return Match(_cells(hit), mirrored, b.frame.to_picture(hit), matrix, tight, drift)
+
+
+def _refined(matrix: Affine, source: Keys, target: Keys) -> Affine:
+    """Least squares over the points that agree best: RANSAC's own map is good to a pixel only."""
+    ones = np.column_stack([source, np.ones(len(source))]).astype(np.float64)
+    for reach in (_RANSAC_PX, 0.5 * _RANSAC_PX):
+        away = np.linalg.norm(apply_affine(matrix, source) - target, axis=1)
+        near = away < reach
+        if near.sum() < 2 * _MIN_INLIERS:
+            break
+        found = np.linalg.lstsq(ones[near], target[near].astype(np.float64), rcond=None)[0].T
+        if not np.isfinite(found).all():
+            break
+        matrix = found
+    return matrix
 
 
 def _mutual(a: Keys, b: Keys) -> npt.NDArray[np.int64]:
