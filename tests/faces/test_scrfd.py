@@ -13,8 +13,8 @@ from tests.faces.insight_nets import PICTURE_SIZES, pictures, save_detector, sav
 from tests.faces.planted_nets import TEMPLATE, constant_net, recogniser_net
 from vultus.core.errors import PackError
 from vultus.faces.engines import open_engine
-from vultus.faces.engines.scrfd import Scrfd
 from vultus.faces.engines.recogniser import Recogniser
+from vultus.faces.engines.scrfd import Scrfd
 from vultus.faces.packs import DetectorSpec, Pack, PackSpec, RecogniserSpec, write_pack
 from vultus.faces.records import Face
 

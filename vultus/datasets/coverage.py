@@ -78,7 +78,7 @@ class Hole:
 
 @dataclass(frozen=True)
 class Coverage:
-    """The spread of a set. Cluster numbers in `cells` count from 0, the largest cluster first."""
+    """The spread of a set. Cluster numbers in `cells` count from 0, the largest first; -1 = not to be seen."""
 
     cells: tuple[Cell, ...]
     unposed: tuple[str, ...]
@@ -215,11 +215,13 @@ def _light(level: float, side: float) -> str:
 
 
 def _clusters(palettes: Sequence[Palette]) -> list[int]:
-    """Cluster number of each palette: groups by mean likeness, largest cluster first."""
+    """Cluster number of each palette: groups by mean likeness, largest first; -1 where nothing was to be seen."""
     rows = np.stack(palettes).astype(np.float64)
     alike = rows @ rows.T
     groups: list[list[int]] = []
     for i in range(len(rows)):
+        if not rows[i].any():
+            continue
         best = max(groups, key=lambda g: float(alike[i, g].mean()), default=None)
         if best is not None and float(alike[i, best].mean()) >= SAME_PALETTE:
             best.append(i)
@@ -227,7 +229,7 @@ def _clusters(palettes: Sequence[Palette]) -> list[int]:
             groups.append([i])
     groups.sort(key=lambda group: (-len(group), group[0]))
     number = {i: k for k, group in enumerate(groups) for i in group}
-    return [number[i] for i in range(len(rows))]
+    return [number.get(i, -1) for i in range(len(rows))]
 
 
 def _evenness(counts: Sequence[int]) -> float:
@@ -245,7 +247,7 @@ def _counts(names: Sequence[str], seen: Sequence[str]) -> dict[str, int]:
 
 
 def _sizes(numbers: Sequence[int]) -> tuple[int, ...]:
-    return tuple(count for _, count in sorted(Counter(numbers).items()))
+    return tuple(count for group, count in sorted(Counter(numbers).items()) if group >= 0)
 
 
 __all__ = [

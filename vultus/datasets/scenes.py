@@ -3,8 +3,9 @@
 Notation
     rgb         uint8 (H, W, 3), upright
     box_px      face box (x0, y0, x1, y1)
-    palette     share of the pixels of a region per colour cell, square root taken   float32 (64,), unit length;
-                4 x 4 x 4 cells of sRGB; the dot product of two is their Bhattacharyya coefficient, 0..1
+    palette     share of the pixels of a region per colour cell, square root taken   float32 (64,), unit length, or
+                zeros where the region is not to be seen;
+                4 x 4 x 4 soft cells of sRGB; the dot product of two is their Bhattacharyya coefficient, 0..1
     level       mean brightness of the face, 0..1
     side        (left - right) / (left + right) brightness of the face's halves; > 0: light from the picture's left
     warmth      ln(mean red / mean blue) of the face
@@ -36,6 +37,8 @@ FACE_PX = 48
 FACE_TEMPLATE_PX = (
     np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]]) * FACE_PX / 112
 )
+MIN_PIXELS = 40
+"""A close-up shows no outfit: fewer pixels of a region, at working size, say nothing."""
 BAR_LEVELS = 6.0
 """A row belongs to a bar when its colours differ by less than this (standard deviation, grey levels)."""
 BAR_JUMP_LEVELS = 12.0
@@ -87,11 +90,21 @@ def mouth_width(points_px: Points) -> float:
 
 
 def palette(pixels: npt.NDArray[np.uint8]) -> Palette:
-    """Colour cells of pixels (n, 3); a region without pixels has the even palette."""
-    if len(pixels) == 0:
-        return np.full(64, 1 / 8, dtype=np.float32)
-    cells = (pixels >> 6).astype(np.int64) @ np.array([16, 4, 1])
-    counts = np.bincount(cells, minlength=64).astype(np.float64)
+    """Colour cells of pixels (n, 3); zeros where fewer than MIN_PIXELS are to be seen.
+
+    Each pixel is shared between neighbouring cells by distance: a shirt at the edge of a cell would otherwise be
+    another shirt as soon as a cloud passes.
+    """
+    if len(pixels) < MIN_PIXELS:
+        return np.zeros(64, dtype=np.float32)
+    place = np.clip(pixels.astype(np.float32) / 64.0 - 0.5, 0.0, 3.0)
+    low = np.minimum(place.astype(np.int64), 2)
+    share = place - low
+    counts = np.zeros(64)
+    for corner in np.ndindex(2, 2, 2):
+        cells = (low + np.array(corner)) @ np.array([16, 4, 1])
+        weights = np.where(np.array(corner), share, 1.0 - share).prod(axis=1)
+        counts += np.bincount(cells, weights=weights, minlength=64)
     return np.asarray(np.sqrt(counts / counts.sum()), dtype=np.float32)
 
 

@@ -175,8 +175,6 @@ def _grid(coverage: Coverage) -> Html:
 
 
 def _spreads(coverage: Coverage) -> list[str]:
-    n = max(1, len(coverage.cells))
-
     def told(counts: dict[str, int]) -> str:
         return ", ".join(f"{name} {count}" for name, count in counts.items())
 
@@ -186,9 +184,10 @@ def _spreads(coverage: Coverage) -> list[str]:
     ]
     for what, sizes in (("background", coverage.backgrounds), ("outfit", coverage.outfits)):
         if sizes:
+            seen = sum(sizes)
             said.append(
-                f"{len(sizes)} kinds of {what}; the most repeated one in {sizes[0]} of {n} pictures"
-                f" ({100 * sizes[0] / n:.0f} %)."
+                f"{len(sizes)} kinds of {what} in the {seen} pictures that show one; the most repeated in"
+                f" {sizes[0]} ({100 * sizes[0] / seen:.0f} %)."
             )
     worn = told(dict(coverage.accessories)) or "none named in the captions"
     said.append(f"Accessories: {worn}.")
