@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.curation.personas import Planted, read_personas
+from bench.curation.personas import PERSONAS, Planted, read_personas
 from vultus.core.seeds import stream
 from vultus.datasets.audit import audit_identity, audit_pictures
 from vultus.datasets.records import CurateSpec
@@ -30,7 +29,7 @@ from vultus.faces.packs import find_pack, model_folders
 from vultus.images.geometry import resize
 from vultus.images.load import load_picture
 
-__all__ = ["figures_orl", "figures_standin", "main"]
+__all__ = ["figures_orl", "figures_standin", "main", "measure"]
 
 ORL_ENLARGE = 3
 ORL_OWN = 9
@@ -117,13 +116,12 @@ def _share(table: npt.NDArray[np.float64], good: int, bad: int) -> dict[str, flo
     whole = hit.sum() / max(1.0, hit.sum() + miss.sum())
     left = (hit.sum() - hit) / np.maximum(1.0, hit.sum() - hit + miss.sum() - miss)
     se = float(np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum()))
-    low = whole - 1.96 * se
-    if miss.sum() == 0:
-        low = 1.0 - 3.0 / n
+    low = 1.0 - 3.0 / n if miss.sum() == 0 else whole - 1.96 * se
     return {
-        "value": float(whole),
-        "low": float(max(0.0, low)),
-        "high": float(min(1.0, whole + 1.96 * se)),
+        "share": round(float(whole), 4),
+        "n": int(hit.sum() + miss.sum()),
+        "low": round(max(0.0, float(low)), 4),
+        "high": round(min(1.0, float(whole + 1.96 * se)), 4),
     }
 
 
@@ -139,29 +137,30 @@ def show(name: str, found: dict[str, Any]) -> None:
     for key in ("precision", "recall"):
         share = found[key]
         print(
-            f"{name:10} {key:10} {share['value']:.3f}  ({share['low']:.3f} .. {share['high']:.3f})"
+            f"{name:10} {key:10} {share['share']:.3f}  ({share['low']:.3f} .. {share['high']:.3f})"
         )
     print(
         f"{name:10} found {found['found']}, falsely accused {found['falsely_accused']}, missed {found['missed']}"
     )
 
 
-def main() -> dict[str, Any]:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="figures of the identity audit")
-    parser.add_argument("--personas", type=int, default=40)
-    args = parser.parse_args()
-    started = time.perf_counter()
-    figures: dict[str, Any] = {"standin": figures_standin(read_personas(args.personas))}
-    show("stand-in", figures["standin"])
+def measure(personas: int = PERSONAS) -> dict[str, Any]:
+    """All figures of the audit, by world."""
+    figures: dict[str, Any] = {"standin": figures_standin(read_personas(personas))}
     folder = orl_folder()
     if folder is None:
         print("ORL: not on this machine, its row is missing")
     else:
         figures["orl"] = figures_orl(folder)
-        show("ORL", figures["orl"])
-    print(f"took {time.perf_counter() - started:.0f} s")
     return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description="figures of the identity audit")
+    parser.add_argument("--personas", type=int, default=PERSONAS)
+    for name, found in measure(parser.parse_args().personas).items():
+        show(name, found)
 
 
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.curation.personas import Planted, read_personas
+from bench.curation.personas import PERSONAS, Planted, read_personas
 from vultus.datasets.coverage import STANDIN_FRAMING_CUTS, framing_of
 from vultus.datasets.pose import pitch_bin, yaw_bin
 from vultus.datasets.readings import Reading
 from vultus.faces.pose import pose_from_points
 from vultus.standin.nuisance import Nuisance
 
-__all__ = ["figures", "main", "show"]
+__all__ = ["figures", "main", "measure", "show"]
 
 
 def true_yaw_deg(scene: Nuisance) -> float:
@@ -82,7 +82,12 @@ def _share(
     means = rows.mean(axis=1)
     half = 1.96 * float(means.std(ddof=1)) / len(means) ** 0.5
     value = float(means.mean())
-    return {"value": value, "low": value - half, "high": min(1.0, value + half)}
+    return {
+        "share": round(value, 4),
+        "n": int(rows.size),
+        "low": round(value - half, 4),
+        "high": round(min(1.0, value + half), 4),
+    }
 
 
 def show(found: dict[str, Any]) -> None:
@@ -95,19 +100,22 @@ def show(found: dict[str, Any]) -> None:
         "yaw_bins_from_points_alone",
     ):
         share = found[key]
-        print(f"{key:30} {share['value']:.3f}  ({share['low']:.3f} .. {share['high']:.3f})")
+        print(f"{key:30} {share['share']:.3f}  ({share['low']:.3f} .. {share['high']:.3f})")
     print(
         f"mean error: yaw {found['yaw_mean_error_deg']:.1f}, pitch {found['pitch_mean_error_deg']:.1f} deg"
     )
 
 
-def main() -> dict[str, Any]:
+def measure(personas: int = PERSONAS) -> dict[str, Any]:
+    """All figures of coverage."""
+    return figures(read_personas(personas))
+
+
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="figures of coverage")
-    parser.add_argument("--personas", type=int, default=40)
-    found = figures(read_personas(parser.parse_args().personas))
-    show(found)
-    return found
+    parser.add_argument("--personas", type=int, default=PERSONAS)
+    show(measure(parser.parse_args().personas))
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from vultus.datasets.video import watch
 from vultus.faces.engines import open_engine
 from vultus.faces.packs import find_pack
 
-__all__ = ["figures", "main", "show"]
+__all__ = ["figures", "main", "measure", "show"]
 
 WANTED = 20
 FIRST = 700
+FILMS = 2
 
 
 def figures(films: int, folder: Path) -> dict[str, Any]:
@@ -80,15 +81,17 @@ def show(found: dict[str, Any]) -> None:
     print(f"cuts found              {hit:3} of {sum(row['cuts'] for row in found['films'])}")
 
 
-def main() -> dict[str, Any]:
+def measure(films: int = FILMS) -> dict[str, Any]:
+    """All figures of the frame chooser."""
+    with tempfile.TemporaryDirectory() as folder:
+        return figures(films, Path(folder))
+
+
+def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="figures of the frame chooser")
-    parser.add_argument("--films", type=int, default=3)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = figures(args.films, Path(folder))
-    show(found)
-    return found
+    parser.add_argument("--films", type=int, default=FILMS)
+    show(measure(parser.parse_args().films))
 
 
 if __name__ == "__main__":

@@ -43,9 +43,8 @@ def shared_photos() -> Path:
 
 def bases(half: int, every: int = 1) -> list[Base]:
     """Photographs to make edited copies of: all of gyro and the single photographs, a part of ORL and stand-in."""
-    found = [*_gyro(half)][::every] + [*_single(half)]
-    found += [*_orl(half)][3 :: 13 * every] + [*_standin(half)][3 :: 12 * every]
-    return found
+    orl, standin = [*_orl(half)][3 :: 13 * every], [*_standin(half)][3 :: 12 * every]
+    return [*[*_gyro(half)][::every], *_single(half), *orl, *standin]
 
 
 def negatives(half: int) -> dict[str, list[Base]]:

@@ -3,9 +3,9 @@
     python -m bench.curation.measure                     every part
     python -m bench.curation.measure --part recall       one part; the others keep their figures
 
-Each part is a function in a file beside this one that returns its figures; they end in bench/results/curation.json under
-the part's name, with the seconds it took. Parts of a few minutes each on an idle machine with two cores; `--large` lets
-the growth curve reach 10,000 pictures.
+Each part is a function in a file beside this one that returns its figures; they end in bench/results/curation.json
+under the part's name, with the seconds it took. Parts of a few minutes each on an idle machine with two cores;
+`--large` lets the growth curve reach 10,000 pictures.
 """
 
 from __future__ import annotations
@@ -66,12 +66,10 @@ def _find(part: str) -> Callable[..., dict[str, Any]] | None:
 def _keep(part: str, figures: dict[str, Any]) -> None:
     """Renew one part of the committed figures; the whole takes this run's machine and commit."""
     path = RESULTS / "curation.json"
-    before = (
-        json.loads(path.read_text(encoding="utf-8"))
-        if path.is_file()
-        else {"figures": {}, "seconds": 0}
-    )
-    every = {**before["figures"], part: figures}
+    before: dict[str, Any] = {"figures": {}}
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+    every: dict[str, Any] = {**before["figures"], part: figures}
     took = sum(one.get("took", {}).get("wall_s", 0.0) for one in every.values())
     record("curation", {name: every[name] for name in PARTS if name in every}, seconds=took)
 

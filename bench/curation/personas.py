@@ -9,6 +9,7 @@ No model has seen any of these people. Every fourth persona lies 20 % outside th
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,11 +24,12 @@ from vultus.standin.nuisance import FRAMINGS, Nuisance, sample_nuisance, without
 from vultus.standin.personas import clean_pictures, persona
 from vultus.standin.render import render
 
-__all__ = ["FIRST", "Planted", "read_personas"]
+__all__ = ["FIRST", "PERSONAS", "Planted", "read_personas"]
 
 FIRST = 400
 """Personas before this one are used by tests, the demo and other benchmarks."""
 OWN, STRANGERS, TWINS = 36, 4, 2
+PERSONAS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ class Planted:
     twins: tuple[Reading, ...]
 
 
+@functools.cache
 def read_personas(count: int) -> list[Planted]:
-    """Draw and read `count` personas; those that the renderer cannot draw are passed over and told."""
+    """Draw and read `count` personas, once per process; who cannot be drawn is passed over and told."""
     engine = open_engine(find_pack("standin"))
     found: list[Planted] = []
     index = FIRST

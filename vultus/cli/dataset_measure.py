@@ -189,7 +189,7 @@ def _audit(args: argparse.Namespace) -> int:
     from vultus.datasets.library import Library
     from vultus.datasets.records import CurateSpec
     from vultus.datasets.stages import apply_audit, audit_library
-    from vultus.reports.dataset_pages import audit_sheet
+    from vultus.reports.measure_pages import audit_sheet
 
     if args.undo:
         with Library.open(args.dataset) as library, library.at_work():
@@ -231,7 +231,7 @@ def _audit(args: argparse.Namespace) -> int:
 def _coverage(args: argparse.Namespace) -> int:
     from vultus.datasets.shotlist import paste
     from vultus.datasets.stages import cover_library
-    from vultus.reports.dataset_pages import coverage_sheet
+    from vultus.reports.measure_pages import coverage_sheet
 
     persona = _persona(args, needed=False)
     with _opened(args) as (library, engine):
@@ -261,7 +261,7 @@ def _coverage(args: argparse.Namespace) -> int:
 def _caption(args: argparse.Namespace) -> int:
     from vultus.datasets.captioners import CAPTIONERS, CaptionerSpec
     from vultus.datasets.stages import caption_library
-    from vultus.reports.dataset_pages import caption_sheet
+    from vultus.reports.measure_pages import caption_sheet
 
     persona = _persona(args, needed=True)
     assert persona is not None
@@ -298,7 +298,7 @@ def _caption(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace) -> int:
     from vultus.datasets.records import CurateSpec
     from vultus.datasets.stages import split_library
-    from vultus.reports.dataset_pages import split_sheet
+    from vultus.reports.measure_pages import split_sheet
 
     spec = _spec(CurateSpec, references_min=args.references, reference_share=args.share)
     with _opened(args) as (library, engine):
@@ -318,7 +318,7 @@ def _split(args: argparse.Namespace) -> int:
 def _views(args: argparse.Namespace) -> int:
     from vultus.datasets.makings import view_library
     from vultus.datasets.views import ViewsSpec
-    from vultus.reports.dataset_pages import views_sheet
+    from vultus.reports.measure_pages import views_sheet
 
     spec = _spec(ViewsSpec, kinds=args.kinds, resolution_px=args.resolution, mask_rest=args.rest)
     with _opened(args) as (library, engine):
@@ -343,7 +343,7 @@ def _frames(args: argparse.Namespace) -> int:
     from vultus.datasets.frames import FramesSpec
     from vultus.datasets.makings import frame_detail, frames_into_library
     from vultus.datasets.video import pick
-    from vultus.reports.dataset_pages import frames_sheet
+    from vultus.reports.measure_pages import frames_sheet
 
     spec = _spec(FramesSpec, count=args.count, per_shot=args.per_shot)
     with _opened(args) as (library, engine):

@@ -38,7 +38,7 @@ __all__ = ["RECIPE", "Kind", "Link", "compare", "same_file"]
 
 Kind = Literal["identical", "edited", "burst"]
 How = Literal["bytes", "pixels", "recoded", "mirrored", "cropped", "a moment later"]
-RECIPE: Final = "links/1"
+RECIPE: Final = "links/2"
 """Raised when a comparison may come out differently."""
 
 TIGHT: Final = 0.93
@@ -49,6 +49,7 @@ CORNER: Final = 0.006
 ONE_SCALE: Final = 0.015
 SMEAR: Final = 7.5
 BURST_CELLS: Final = 30
+MOVED: Final = 0.03
 HASH_AGREEING: Final = 0.9
 HASH_TYPICAL: Final = 0.95
 WHOLE: Final = 0.97
@@ -149,6 +150,8 @@ def _class(found: Match, laid: Overlay, a: Print, b: Print) -> Literal["edited",
     aligned = shape.slant <= ALIGNED + slack
     smear = found.drift_px * float(np.sqrt(found.cells))
     same_all_over = laid.agreeing >= 0.9 and laid.worst >= 0.8 and laid.typical >= 0.95
+    if laid.moved >= MOVED:  # a head that turned, a mouth that opened: no edit does that
+        return _burst(found, laid)
     # Exact to a fraction of a pixel: what is still there (around a caption, a sticker, a watermark) is the same.
     if found.tight >= TIGHT and found.drift_px <= EXACT_PX and laid.agreeing >= 0.3:
         return "edited"
@@ -164,17 +167,23 @@ def _class(found: Match, laid: Overlay, a: Print, b: Print) -> Literal["edited",
     # A crop lies inside its original, along its axes, to one scale. In a burst many points match and yet drift.
     inside = max(laid.overlap_a, laid.overlap_b) >= CONTAINED
     to_scale = shape.stretch <= ONE_SCALE + 2 * slack
-    if aligned and to_scale and inside and same_all_over and (smear <= SMEAR or found.mirrored):
+    if aligned and to_scale and inside and same_all_over and smear <= SMEAR:
+        return "edited"
+    # Nobody is photographed twice in mirror image: a mirrored map that fits at all fits because it is a copy.
+    near = shape.slant <= 0.03 + slack and shape.stretch <= 0.05 + slack
+    if found.mirrored and near and inside and same_all_over:
         return "edited"
     # Turned by any angle: then it must agree everywhere, and exactly.
     exactly = smear <= SMEAR and found.drift_px <= 2 * EXACT_PX and shape.stretch <= 0.01
     if exactly and laid.agreeing >= 0.95 and laid.worst >= 0.9:
         return "edited"
+    return _burst(found, laid)
+
+
+def _burst(found: Match, laid: Overlay) -> Literal["burst"] | None:
     overlap = min(laid.overlap_a, laid.overlap_b)
     alike = laid.agreeing >= 0.75 and laid.typical >= 0.9 and overlap >= 0.75
-    if alike and not found.mirrored and found.cells >= BURST_CELLS:
-        return "burst"
-    return None
+    return "burst" if alike and not found.mirrored and found.cells >= BURST_CELLS else None
 
 
 def _geometry(found: Match, a: Print, b: Print) -> _Geometry:

@@ -7,6 +7,7 @@
     tile       TILE_PX squared of the frame, its detail: brightness minus its blur  float32
     ncc        correlation of the detail of two tiles                               -1..1
     agreeing   share of the tiles with structure whose ncc is at least TILE_NCC     0..1
+    moved      share of the tiles with structure that disagree here and agree a few pixels further on
     typical    median ncc of the tiles with structure, worst: their 10th percentile -1..1
 
 Key points alone cannot tell a crop from another photograph of the same face: eyes match eyes. Laid over each other,
@@ -37,6 +38,8 @@ TILE_NCC: Final = 0.75
 FLAT_LEVELS: Final = 2.0
 BLUR_TILES: Final = 0.25
 """Sigma of the blur that is taken off, in tiles: coarser than features of a face, finer than its shading."""
+REACH_PX: Final = 8
+MOVED_NCC: Final = 0.85
 MOST_ENLARGED: Final = 1.5
 FEWEST_TILES: Final = 6
 
@@ -51,6 +54,7 @@ class Overlay:
     agreeing: float
     typical: float
     worst: float
+    moved: float
     tiles: int
     overlap_a: float
     overlap_b: float
@@ -88,12 +92,14 @@ def lay_over(a: Grey, b: Grey, matrix: Affine, working_a_px: int, working_b_px: 
         width,
         height,
     )
-    ncc = _tile_correlations(_detail(here), _detail(there), ones > 254.0)
+    fine, other = _detail(here), _detail(there)
+    ncc, places = _tile_correlations(fine, other, ones > 254.0)
     if len(ncc) < FEWEST_TILES:
-        return Overlay(0.0, 0.0, 0.0, len(ncc), overlap_a, overlap_b)
+        return Overlay(0.0, 0.0, 0.0, 0.0, len(ncc), overlap_a, overlap_b)
     agreeing = float((ncc >= TILE_NCC).mean())
     worst, typical = (float(v) for v in np.quantile(ncc, (0.1, 0.5)))
-    return Overlay(agreeing, typical, worst, len(ncc), overlap_a, overlap_b)
+    moved = _moved(fine, other, places[ncc < TILE_NCC]) / len(ncc)
+    return Overlay(agreeing, typical, worst, moved, len(ncc), overlap_a, overlap_b)
 
 
 def _overlaps(a: Grey, b: Grey, carried: Affine) -> tuple[float, float]:
@@ -125,17 +131,43 @@ def _detail(grey: Floats) -> Floats:
     )
 
 
-def _tile_correlations(a: Floats, b: Floats, covered: npt.NDArray[np.bool_]) -> Floats:
-    """NCC of every tile that is covered whole and has structure in either picture."""
+def _tile_correlations(
+    a: Floats, b: Floats, covered: npt.NDArray[np.bool_]
+) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """NCC and place (top, left) of every tile that is covered whole and has structure in either picture."""
     x, y, whole = _tiles(a), _tiles(b), _tiles(covered.astype(np.float32)).min(axis=1) > 0
-    x, y = x[whole], y[whole]
+    step = TILE_PX // 2
+    columns = (a.shape[1] - TILE_PX) // step + 1
+    place = np.column_stack(np.divmod(np.arange(len(x)), columns)) * step
+    x, y, place = x[whole], y[whole], place[whole]
     x = x - x.mean(axis=1, keepdims=True)
     y = y - y.mean(axis=1, keepdims=True)
     sx, sy = np.sqrt((x * x).mean(axis=1)), np.sqrt((y * y).mean(axis=1))
     # Two flat walls agree about nothing; structure in one of them only is a disagreement.
     told = np.maximum(sx, sy) >= FLAT_LEVELS
     ncc = (x * y).mean(axis=1) / np.maximum(sx * sy, 1e-3)
-    return np.asarray(ncc[told], dtype=np.float32)
+    return np.asarray(ncc[told], dtype=np.float32), place[told]
+
+
+def _moved(a: Floats, b: Floats, places: npt.NDArray[np.int64]) -> int:
+    """How many disagreeing tiles are found again a little further on: that is motion, and no edit.
+
+    A caption, a sticker or a watermark hides what was there; a head that turned shows it elsewhere.
+    """
+    import cv2
+
+    count = 0
+    for top, left in places:
+        tile = a[top : top + TILE_PX, left : left + TILE_PX]
+        up, back = max(0, top - REACH_PX), max(0, left - REACH_PX)
+        around = b[up : top + TILE_PX + REACH_PX, back : left + TILE_PX + REACH_PX]
+        if tile.std() < FLAT_LEVELS or min(around.shape) < TILE_PX:
+            continue
+        found = cv2.matchTemplate(around, tile, cv2.TM_CCOEFF_NORMED)
+        _, best, _, (x, y) = cv2.minMaxLoc(found)
+        away = float(np.hypot(x - (left - back), y - (top - up)))
+        count += best >= MOVED_NCC and away >= 1.0
+    return count
 
 
 def _tiles(grey: Floats) -> Floats:
