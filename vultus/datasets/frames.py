@@ -93,7 +93,7 @@ def windows(film: Film, window_s: float) -> dict[int, int]:
     best: dict[tuple[int, int], int] = {}
     for number, shot in enumerate(film.shots()):
         for i in shot:
-            window = int((film.times_s[i] - film.times_s[shot[0]]) / window_s)
+            window = int((film.times_s[i] - film.times_s[shot[0]]) / window_s + 1e-9)
             key = (number, window)
             if key not in best or film.edges[i] > film.edges[best[key]]:
                 best[key] = i

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from vultus.datasets.views import View, ViewsSpec, bucket, cut, face_mask, plan_
 from vultus.faces.records import FaceEngine
 from vultus.images.hashing import pixel_id
 from vultus.images.load import load_picture
+from vultus.images.records import Rgb
 from vultus.images.write import png_bytes
 
 FILM = "film/1"
@@ -36,15 +39,18 @@ def view_library(
     write: bool = False,
     advance: Advance = unheard,
 ) -> tuple[list[View], list[str], tuple[Reading, ...]]:
-    """Plan the views of every kept picture; `write` also keeps their pixels and masks as derived pictures."""
+    """Plan the views of every kept picture; `write` also keeps crops as pictures and masks as blobs."""
     with library.at_work():
         readings = readings_of(library, engine, advance)
         views, left_out = plan_views(readings, spec)
         entries = {entry.name: entry for entry in library.kept()}
         if write:
+            masks = {}
             for view in views:
-                _derive(library, entries[view.parent], view, spec)
+                name, mask = _derive(library, entries[view.parent], view, spec)
+                masks[name] = mask
                 advance(1)
+            library.write_stage("masks", {"dataset": library.digest(), "masks": masks})
         library.write_stage(
             "views",
             {
@@ -64,7 +70,7 @@ def view_library(
 
 
 def view_name(view: View) -> str:
-    """The name of a written view; its mask has "mask" for "view"."""
+    """The name of a written view."""
     return f"views/{Path(view.parent).with_suffix('').as_posix()}.{view.kind}.png"
 
 
@@ -137,24 +143,48 @@ def frame_detail(seen: Seen) -> str:
     return f"frame {seen.frame} at {seen.time_s:.1f} s, shot {seen.shot}"
 
 
-def _derive(library: Library, parent: Entry, view: View, spec: ViewsSpec) -> None:
-    rgb = load_picture(library.path(parent)).rgb
-    pixels = cut(rgb, view)
-    mask = face_mask(view, spec)
-    grey = np.repeat(mask[..., None], 3, axis=2)
-    name = view_name(view)
+def _derive(library: Library, parent: Entry, view: View, spec: ViewsSpec) -> tuple[str, str]:
+    """Keep a view's pixels (a full view is its parent) and its mask; returns the name and the mask's content id."""
+    if view.kind == "full":
+        x0, y0, x1, y1 = (0, 0, parent.width_px, parent.height_px)
+        whole = replace(view, crop_px=(x0, y0, x1, y1), target=(x1, y1), face_px=_in_picture(view))
+        return parent.name, library.blobs.put_bytes(png_bytes(_grey(whole, spec), xmp_ai=False))
+    pixels = cut(load_picture(library.path(parent)).rgb, view)
     box = " ".join(str(v) for v in view.crop_px)
-    for picture, called, how in ((pixels, name, "view"), (grey, f"masks/{name[6:]}", "mask")):
-        entry = Entry(
-            name=called,
-            content_id="",
-            pixel_id=pixel_id(picture),
-            width_px=int(picture.shape[1]),
-            height_px=int(picture.shape[0]),
-            format="PNG",
-            lineage=Lineage(parent.name, how, f"{view.kind}, box {box}"),
-        )
-        library.derive(entry, png_bytes(picture, xmp_ai=False))
+    entry = Entry(
+        name=view_name(view),
+        content_id="",
+        pixel_id=pixel_id(pixels),
+        width_px=int(pixels.shape[1]),
+        height_px=int(pixels.shape[0]),
+        format="PNG",
+        caption=_caption_of(library, parent, view),
+        lineage=Lineage(parent.name, "view", f"{view.kind}, box {box}"),
+    )
+    library.derive(entry, png_bytes(pixels, xmp_ai=False))
+    return entry.name, library.blobs.put_bytes(png_bytes(_grey(view, spec), xmp_ai=False))
+
+
+def _in_picture(view: View) -> tuple[float, float, float, float] | None:
+    """The face box of a view in pixels of the picture."""
+    if view.face_px is None:
+        return None
+    k = (view.crop_px[2] - view.crop_px[0]) / view.target[0]
+    left, top = view.crop_px[:2]
+    a, b, c, d = view.face_px
+    return a * k + left, b * k + top, c * k + left, d * k + top
+
+
+def _grey(view: View, spec: ViewsSpec) -> Rgb:
+    return np.repeat(face_mask(view, spec)[..., None], 3, axis=2)
+
+
+def _caption_of(library: Library, parent: Entry, view: View) -> str:
+    """The parent's caption with the framing of the view: a face crop of a standing body is a close-up."""
+    told = (library.read_stage("captions") or {}).get("captions", {})
+    text = str(told.get(parent.name, parent.caption))
+    shown = "close-up" if view.kind == "face" else "half body"
+    return re.sub(r"^(?:close-up|half body|full body)(?= photo)", shown, text)
 
 
 __all__ = [

@@ -21,8 +21,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vultus.core.errors import FaceError
 from vultus.faces.align import align
 from vultus.faces.packs import Pack
+from vultus.faces.pose import pose_from_points
 from vultus.faces.records import FaceResult, Points, Pose, Rgb
 
 YAW_BINS = ("profile left", "three-quarter left", "ahead", "three-quarter right", "profile right")
@@ -51,11 +53,21 @@ def pitch_bin(pitch_deg: float) -> str:
 def read_pose(rgb: Rgb, result: FaceResult, pack: Pack) -> Pose | None:
     """The pose of the chosen face of one upright picture (H, W, 3), read with this pack; None without a face."""
     face = result.face
-    if face is None or pack.detector.kind != "standin":
-        return result.pose
+    if face is None:
+        return None
+    if pack.detector.kind != "standin":
+        return result.pose or _by_points(face.points_px)
     dx, dy = (float(v) for v in face.points_px[1] - face.points_px[0])
     yaw, pitch = PoseNet.open().read(rgb, face.points_px)
     return Pose(yaw, pitch, float(np.degrees(np.arctan2(dy, dx))))
+
+
+def _by_points(points_px: Points) -> Pose | None:
+    """For packs that measure no pose; None for points that are no face."""
+    try:
+        return pose_from_points(points_px)
+    except FaceError:
+        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,7 +172,8 @@ def caption_library(
                 "dataset": library.digest(),
                 "captioner": captioner.mark,
                 "trigger": persona.trigger,
-                "captions": {c.name: {"text": c.text, "by": c.by} for c in captions},
+                "captions": {c.name: c.text for c in captions},
+                "by": {c.name: c.by for c in captions},
                 "lints": [dataclasses.asdict(lint) for lint in lints],
             },
         )
@@ -208,8 +209,10 @@ def split_library(
                 "dataset": library.digest(),
                 "pack_digest": engine.pack.digest,
                 "seed": seed,
-                "references": list(split.references),
-                "training": list(split.training),
+                "roles": {
+                    **dict.fromkeys(split.training, "training"),
+                    **dict.fromkeys(split.references, "reference"),
+                },
                 "unused": [r.name for r in readings if r.emb is None],
                 "families": dict(sorted(split.family.items())),
                 "strata": {key: list(value) for key, value in split.strata.items()},
