@@ -113,6 +113,22 @@ def test_written_views_have_masks_and_follow_their_parent(
     assert again["pictures"] == 26, "views are not audited as pictures"
 
 
+def test_a_file_of_settings_is_read_and_the_command_line_stands_above_it(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = dataset.parent / "measuring.toml"
+    write_text(path, '[audit]\nreferences_min = 4\n[views]\nkinds = ["full"]\nmask_rest = 7\n')
+    words = ("--settings", str(path))
+
+    def held(*more: str) -> int:
+        return list(told(dataset, capsys, "split", *more)["roles"].values()).count("reference")
+
+    assert (held(), held(*words), held("--references", "10", *words)) == (12, 8, 10)
+    views = told(dataset, capsys, "views", "--resolution", "64", *words)
+    assert {view["kind"] for view in views["views"]} == {"full"}
+    assert views["spec"]["mask_rest"] == 7 and views["spec"]["resolution_px"] == 64
+
+
 def test_faults_are_told_with_the_next_command(
     dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,7 +39,7 @@ class ViewsSpec:
     """Which views are cut and how the face is weighed."""
 
     kinds: tuple[str, ...] = setting(
-        ("full",), help="views of each picture: full, three-quarter, face"
+        ("full", "face"), help="views of each picture: full, three-quarter, face"
     )
     resolution_px: int = setting(
         1024, help="views are resized to about this many pixels squared", low=64, high=4096
