@@ -37,6 +37,7 @@ def measure_growth(large: bool = False) -> dict[str, Any]:
         sizes = LARGE if large else SIZES
         truth = _write(root / "pictures", sizes[-1])
         hundred = _run(root, truth, 100, "hundred")
+        # One dataset that grows: each picture is read once, searching and comparing is measured at every size.
         rows = [_run(root, truth, size, "curve") for size in sizes]
     each = [row["cpu_s_search_and_compare"] / row["pictures"] for row in rows]
     return {
@@ -90,7 +91,7 @@ def _run(root: Path, truth: dict[str, str], size: int, kind: str) -> dict[str, A
         row[1] += now[1] - began[1]
         began[:] = now
 
-    with Library.create(root / f"{kind}-{size}") as library:
+    with Library.create(root / kind) as library:
         ingest_sources(library, chosen)
         follow("ingest", 0, 0)
         outcome = dedupe(library, CurateSpec(), follow=follow)

@@ -71,6 +71,11 @@ def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
-    with Library.create(tmp_path / "set") as library, library.at_work():
-        with pytest.raises(BusyError), Library.open(tmp_path / "set") as other, other.at_work():
-            raise AssertionError("two writers")
+    with (
+        Library.create(tmp_path / "set") as library,
+        Library.open(tmp_path / "set") as other,
+        library.at_work(),
+        pytest.raises(BusyError),
+        other.at_work(),
+    ):
+        raise AssertionError("two writers")

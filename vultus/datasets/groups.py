@@ -83,7 +83,7 @@ def _group(
 ) -> Group:
     sharpest = max(worth[i].sharpness for i in shot) or 1.0
 
-    def key(i: int) -> tuple[bool, bool, int, bool, float, bool, str]:
+    def key(i: int) -> tuple[bool, bool, int, bool, float, bool, int, str]:
         one = worth[i]
         share = one.sharpness / sharpest
         # Below that it was enlarged or blurred; above, compression and noise play with the figure.
@@ -97,6 +97,7 @@ def _group(
             not one.captioned,
             one.rank,
             not one.lossless,
+            len(one.name),  # a copy is called "x (2)", "x-again"
             one.name,
         )
 
@@ -136,4 +137,4 @@ def _reason(keep: int, second: int, worth: Sequence[Worth], crops: set[int]) -> 
         return "it has a caption"
     if a.lossless and not b.lossless:
         return "it is stored without loss"
-    return "it comes first by name; the others are no better"
+    return "the others are no better; it has the plainest name"
