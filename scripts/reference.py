@@ -163,10 +163,16 @@ def settings() -> str:
 def files_of_a_user() -> dict[str, type[Any]]:
     """Return the files a user writes, each with its spec."""
     from vultus.datasets.persona import PERSONA_FILE, Persona
+    from vultus.datasets.settings import MEASURING_FILE, MeasuringSpec
     from vultus.faces.packs import PackSpec
     from vultus.studies.plan import PLAN_FILE, RunSpec
 
-    return {PERSONA_FILE: Persona, PLAN_FILE: RunSpec, "pack.toml": PackSpec}
+    return {
+        PERSONA_FILE: Persona,
+        PLAN_FILE: RunSpec,
+        "pack.toml": PackSpec,
+        MEASURING_FILE: MeasuringSpec,
+    }
 
 
 def _range(one: Setting) -> str:

@@ -1,7 +1,7 @@
 """`vultus dataset`: from a folder of pictures to a dataset worth training on.
 
-The verbs live in two files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe,
-freeze, export, show) and `dataset_measure` (audit, coverage, captions, split). `check` is here: it curates a whole
+The verbs live in files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe, freeze,
+export, show), `dataset_measure` (audit, coverage, caption, split) and `dataset_make` (views, frames). `check` is here: it curates a whole
 workspace the way `vultus run` does.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vultus.cli import dataset_keep, dataset_measure
+from vultus.cli import dataset_keep, dataset_make, dataset_measure
 from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
 
 __all__ = ["add"]
@@ -27,6 +27,7 @@ def add(subparsers: Nouns) -> None:
     verbs: Nouns = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
     dataset_keep.add(verbs)
     dataset_measure.add(verbs)
+    dataset_make.add(verbs)
     check = verb(
         verbs,
         "check",

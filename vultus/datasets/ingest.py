@@ -21,8 +21,10 @@ from vultus.core.errors import DatasetError
 from vultus.datasets.captions import read_caption, with_trigger
 from vultus.datasets.listing import refuse_missing
 from vultus.datasets.persona import Persona
+from vultus.datasets.pose import read_pose
 from vultus.datasets.prints import Print, measure_print
 from vultus.datasets.records import Candidate, Drop
+from vultus.faces.packs import Pack
 from vultus.faces.records import FaceEngine, FaceResult
 from vultus.images.hashing import pixel_id
 from vultus.images.load import iter_folder
@@ -97,7 +99,7 @@ def _measure(
         measured.append(
             Measured(
                 path=picture.path,
-                candidate=_candidate(picture, face, folder, persona),
+                candidate=_candidate(picture, face, folder, persona, engine.pack),
                 pixels=pixel_id(picture.rgb),
                 print=measure_print(picture.rgb),
                 emb=face.emb,
@@ -125,8 +127,11 @@ def _nothing(folder: Path, unreadable: Sequence[Drop]) -> DatasetError:
     )
 
 
-def _candidate(picture: Picture, face: FaceResult, folder: Path, persona: Persona) -> Candidate:
+def _candidate(
+    picture: Picture, face: FaceResult, folder: Path, persona: Persona, pack: Pack
+) -> Candidate:
     chosen = face.face
+    pose = read_pose(picture.rgb, face, pack)
     points = None
     if chosen is not None:
         points = tuple((float(x), float(y)) for x, y in chosen.points_px)
@@ -141,6 +146,7 @@ def _candidate(picture: Picture, face: FaceResult, folder: Path, persona: Person
         points_px=points,
         sharpness=float(face.sharpness),
         notes=picture.notes,
+        yaw_deg=None if pose is None else pose.yaw_deg,
     )
 
 

@@ -108,6 +108,7 @@ class Candidate:
     points_px: tuple[tuple[float, float], ...] | None
     sharpness: float
     notes: tuple[str, ...] = ()
+    yaw_deg: float | None = None
 
     @property
     def face_share(self) -> float:
@@ -125,7 +126,11 @@ class Candidate:
 
     @property
     def facing(self) -> Facing:
-        """Which side of the picture the face turns to, by where the nose lies between the eyes."""
+        """Which side of the picture the face turns to: by its yaw, else by where the nose lies between the eyes."""
+        if self.yaw_deg is not None:
+            if abs(self.yaw_deg) < 15.0:
+                return "ahead"
+            return "left" if self.yaw_deg > 0 else "right"
         if self.points_px is None:
             return "ahead"
         left, right, nose = self.points_px[0], self.points_px[1], self.points_px[2]

@@ -49,6 +49,7 @@ class Section:
     lede: str = ""
     tiles: tuple[Tile, ...] = ()
     lines: tuple[str, ...] = ()
+    figure: Html | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,7 @@ def _section(section: Section, tiles: Sequence[Tile], thumbs: Thumbs) -> Html:
         tag("h2", section.title),
         tag("p", section.lede, class_="lede") if section.lede else raw(""),
         join(tag("p", line) for line in section.lines),
+        section.figure or raw(""),
         tag("div", *(_tile(tile, thumbs) for tile in tiles), class_="sheet") if tiles else raw(""),
     )
 
