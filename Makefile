@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -56,6 +56,11 @@ bench-faces: setup ## Measure the free face pack on photographs (needs the share
 	$(ONE_THREAD) $(PYTHON) -m bench.faces.measure $(if $(PEER),--peer $(PEER)) $(ARGS)
 bench-curation: setup ## Curation against planted copies, other tools, size and kills (ARGS=--large: 10,000 pictures)
 	$(ONE_THREAD) $(PYTHON) -m bench.curation.measure $(ARGS)
+bench-allocation: setup ## Which way of spending renders finds the best cell: ours, grids, Optuna (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.allocation.measure $(ARGS)
+
+bench-truth: setup ## Do intervals cover, does the gate certify what it should (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.truth.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

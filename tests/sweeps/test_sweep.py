@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vultus.steps.orders import Done
-from vultus.sweeps.allocate import Batch, Budget, Grid, Halving
+from vultus.sweeps.allocate import Batch, Budget, Grid
 from vultus.sweeps.cells import Cell
+from vultus.sweeps.halving import Halving
 from vultus.sweeps.sweep import Make, Part, run_sweep
 from vultus.testing.allocators import BLOCKS, planted_table
 
@@ -31,13 +32,14 @@ def test_a_grid_is_one_round() -> None:
     assert len(asked) == len(table) == len(swept.parts)
 
 
-def test_halving_ends_with_the_best_cell_on_all_blocks() -> None:
+def test_halving_ends_with_the_best_cell_among_the_finalists() -> None:
     table, best = planted_table(2)
     asked: list[Batch] = []
     swept = run_sweep(list(table), Budget(BLOCKS), Halving(), _maker(table, asked))
     assert swept.rounds >= 3
     seen = {one.cell: one for one in swept.seen(list(table))}
-    assert len(seen[best].points) == BLOCKS
+    assert best in swept.finalists and len(swept.finalists) == 3
+    assert len(seen[best].points) == max(len(one.points) for one in seen.values())
     assert sum(len(part.blocks) for parts in swept.parts.values() for part in parts) == sum(
         len(batch.blocks) for batch in asked
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from vultus.cli.main import main
+from vultus.core.errors import ScoreError
 from vultus.faces.engines.fake import Planted
 from vultus.store.ledger import Ledger
 from vultus.studies.drive import drive
@@ -103,8 +104,9 @@ def test_every_step_was_done_once(world: World) -> None:
     attempts = _attempts(world.folder)
     assert {state for _, state in attempts} == {"done"}
     kinds = [kind for kind, _ in attempts]
-    # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (impostors, alone, chosen)
-    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3
+    # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (three finalists; impostors, alone of their base)
+    assert {one.cell.base for one in world.outcome.finalists} == {"soft"}
+    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2
     assert kinds.count("train") == kinds.count("curate") == 1
 
 
@@ -129,7 +131,7 @@ def test_halving_finds_the_same_cell_with_fewer_renders(world: World, tmp_path: 
     shutil.copytree(world.folder, folder)
     plan = (folder / "vultus.toml").read_text(encoding="utf-8")
     (folder / "vultus.toml").write_text(
-        plan.replace("[sweep]", '[sweep]\nallocator = "halving"'), encoding="utf-8"
+        plan.replace('allocator = "grid"', 'allocator = "halving"'), encoding="utf-8"
     )
     outcome = drive(Workspace(folder), inline=True, quiet=True)
     assert outcome.choice.chosen.base == "soft" and outcome.choice.chosen.strength == 0.8
@@ -158,6 +160,56 @@ def test_the_page_and_the_lora_are_delivered(
     main(["run", "ada", "--json", "--quiet"])
     assert json.loads(capsys.readouterr().out)["report"] == said["report"]
     assert Path(said["report"]).stat().st_mtime_ns == stamp, "the page was written again"
+
+
+def test_the_gate_looks_up_and_answers_with_its_exit_code(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _attempts(world.folder)
+    codes = {}
+    for bar in ("0.5", "9.9"):
+        codes[bar] = main(["gate", str(world.folder), "--bar", bar, "--json"])
+        said = json.loads(capsys.readouterr().out)
+        assert {"pass": 0, "fail": 1, "undecided": 2}[said["decision"]] == codes[bar]
+        assert said["conditions"][0]["name"] == "m10" and said["evidence"]
+        assert said["m10"]["value"] == world.outcome.fresh.score.m10.value
+    assert codes["9.9"] == 1 and codes["0.5"] in (0, 1, 2)
+    assert _attempts(world.folder) == before, "the gate made something"
+    empty = make_workspace(tmp_path / "empty", pictures=20)
+    assert main(["gate", str(empty)]) == 2
+    assert "not finished" in capsys.readouterr().err
+    assert _attempts(empty) == []
+
+
+def test_calibrate_is_what_a_run_needs_anyway(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _attempts(world.folder)
+    assert main(["calibrate", str(world.folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["healthy"] and [y["base"] for y in said["yardsticks"]] == ["plain", "soft"]
+    assert all(y["references"] == 12 and y["cllr"] < 0.5 for y in said["yardsticks"])
+    # The planted world loses nothing; crops of its pictures lose the plant, hence no row survives but as a miss.
+    assert len(said["power"]) == 5 and said["renders"] > 100
+    assert _attempts(world.folder) == before, "it was all made by the run"
+    assert main(["run", str(world.folder), "--preview"]) == 0
+    told = capsys.readouterr().out
+    assert "sweep    24 cells, at most 288 renders" in told and "chance to be certified" in told
+
+
+def test_a_budget_is_kept_and_a_hopeless_one_is_refused(world: World, tmp_path: Path) -> None:
+    folder = tmp_path / "ada"
+    shutil.copytree(world.folder, folder)
+    plan = (folder / "vultus.toml").read_text(encoding="utf-8")
+    told = plan.replace('allocator = "grid"', 'allocator = "halving"\nbudget = "130 renders"')
+    (folder / "vultus.toml").write_text(told, encoding="utf-8")
+    outcome = drive(Workspace(folder), inline=True, quiet=True)
+    swept = sum(len(one.renders) for one in outcome.cells if one.cell.strength > 0)
+    fresh = sum(len(one.renders) for one in outcome.finalists)
+    assert swept + fresh + 2 * 8 * len({one.cell.base for one in outcome.finalists}) <= 130
+    (folder / "vultus.toml").write_text(told.replace("130", "40"), encoding="utf-8")
+    with pytest.raises(ScoreError, match="24 cells want one each"):
+        drive(Workspace(folder), inline=True, quiet=True)
 
 
 def test_renders_say_what_they_are(world: World) -> None:

@@ -11,8 +11,8 @@ the file may import only the standard library and `vultus.cli.wording` at its to
 --help` imports every noun and may cost 0.2 s of CPU.
 
 Exit codes: 0 done · 1 done, and the answer is "no" (a gate not passed, an unhealthy machine) · 2 a
-fault the user can mend, told in lines that start with `vultus:` · 130 stopped by Ctrl-C, with the
-command that goes on.
+fault the user can mend, told in lines that start with `vultus:`; for `vultus gate` also "undecided"
+· 130 stopped by Ctrl-C, with the command that goes on.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from vultus.core.errors import CancelledError, VultusError
 
 __all__ = ["NOUNS", "build_parser", "main", "present_nouns"]
 
-NOUNS = ("demo", "init", "run", "dataset", "faces", "score", "doctor", "models")
+NOUNS = ("demo", "init", "run", "dataset", "calibrate", "gate", "faces", "score", "doctor", "models")
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 
 

@@ -10,6 +10,7 @@ from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
 
 if TYPE_CHECKING:
     from vultus.studies.outcome import Outcome
+    from vultus.studies.workspace import Workspace
 
 __all__ = ["add", "run_workspace"]
 
@@ -28,6 +29,9 @@ def add(subparsers: Nouns) -> None:
     parser.add_argument(
         "--retry-failed", action="store_true", help="train again where a training said no before"
     )
+    parser.add_argument(
+        "--preview", action="store_true", help="say what it would cost, and start nothing"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     parser.set_defaults(handle=_handle)
 
@@ -43,6 +47,8 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
     from vultus.studies.workspace import Workspace
 
     workspace = Workspace(folder)
+    if getattr(args, "preview", False):
+        return _preview(args, workspace)
     outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
     delivered = deliver(workspace, outcome)
     say(
@@ -57,6 +63,19 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
     return EXIT_DONE if outcome.gate.passed else EXIT_NO
 
 
+def _preview(args: argparse.Namespace, workspace: Workspace) -> int:
+    from dataclasses import asdict
+
+    from vultus.studies.cost import preview
+    from vultus.studies.drive import count_lanes
+    from vultus.studies.given import gather
+
+    given = gather(workspace)
+    found = preview(given, count_lanes(given))
+    say(args, {**asdict(found), "renders": found.renders, "seconds": found.seconds}, found.lines())
+    return EXIT_DONE
+
+
 def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:
     chosen = outcome.choice.chosen
     return {
@@ -68,10 +87,25 @@ def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:
             "checkpoint": chosen.checkpoint,
             "strength": chosen.strength,
             "screening_m10": outcome.cell(chosen).score.m10.to_json(),
+            "p_best": outcome.choice.p_best,
+            "settled": outcome.choice.settled,
         },
+        "rivals": [
+            {
+                "base": rival.cell.base,
+                "checkpoint": rival.cell.checkpoint,
+                "strength": rival.cell.strength,
+                "p_best": rival.p_best,
+                "behind": rival.behind.to_json(),
+                "told_apart": rival.told_apart,
+            }
+            for rival in outcome.choice.rivals
+        ],
         "m10": outcome.fresh.score.m10.to_json(),
         "m10_by_framing": {g.name: g.m10.to_json() for g in outcome.fresh.score.groups},
         "base_alone_m10": outcome.fresh_alone.score.m10.to_json(),
+        "m10_by_pose": {p.name: p.m10.to_json() for p in outcome.fresh.score.poses},
+        "ceiling": [row.to_json() for row in outcome.ceiling],
         "misses": outcome.fresh.score.misses,
         "dropped": [
             {"name": d.name, "reason": d.reason, "partner": d.partner}

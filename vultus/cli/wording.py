@@ -28,6 +28,7 @@ __all__ = [
     "EXIT_FAULT",
     "EXIT_NO",
     "EXIT_STOPPED",
+    "EXIT_UNDECIDED",
     "Nouns",
     "noun",
     "say",
@@ -43,6 +44,7 @@ else:
 EXIT_DONE = 0
 EXIT_NO = 1
 EXIT_FAULT = 2
+EXIT_UNDECIDED = 2
 EXIT_STOPPED = 130
 
 

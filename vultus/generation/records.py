@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vultus.core.specs import setting
 
-__all__ = ["Progress", "RenderRequest", "RenderSpec", "Renderer", "Rgb"]
+__all__ = ["Codec", "Progress", "RenderRequest", "RenderSpec", "Renderer", "Rgb"]
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -60,6 +60,12 @@ class Progress(Protocol):
     """The part of `core.progress.Progress` that a renderer uses."""
 
     def advance(self, n: float = 1.0, note: str = "", *, remembered: bool = False) -> None: ...
+
+
+class Codec(Protocol):
+    """A base's way from pixels to latents and back: the most that any of its renders can show."""
+
+    def round_trip(self, rgb: Rgb) -> Rgb: ...
 
 
 class Renderer(Protocol):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from vultus.core.files import write_bytes
 from vultus.reports import appendix, sections
+from vultus.reports.ceiling import ceiling_chart, ceiling_words
 from vultus.reports.html import Html, join, raw, tag
 from vultus.reports.records import PictureView, RunReport
 from vultus.reports.thumbs import Thumbs
@@ -82,6 +83,7 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
             "Each dot is one picture. The further right, the closer to the persona.",
             join((sections.scales(report.yardsticks), method)),
         ),
+        ("ceiling", "What the picture format leaves", "", _ceiling(report)),
         (
             "dataset",
             "The pictures it learnt from" if learnt else "The references",
@@ -91,6 +93,14 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
         ("time", "Where the time went", "", appendix.timings(report.timings)),
         ("print", "Small print", "", appendix.small_print(report)),
     ]
+
+
+def _ceiling(report: RunReport) -> Html:
+    """The ceiling of the training base, where it was drawn."""
+    if len(report.ceiling) < 2:
+        return raw("")
+    drawing = tag("figure", ceiling_chart(report.ceiling), class_="chart")
+    return join((ceiling_words(report.ceiling), tag("div", drawing, class_="charts")))
 
 
 def _where(report: RunReport) -> str:

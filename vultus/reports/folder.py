@@ -67,6 +67,10 @@ def _verdict(found: FolderScore, gate: GateVerdict | None) -> VerdictWords:
     answers: dict[str, tuple[Answer, str]] = {
         "certified": ("yes", "The pictures show the person of the references."),
         "provisional": ("undecided", "The pictures probably show the person of the references."),
+        "undecided": (
+            "undecided",
+            "It is open whether the pictures show the person of the references.",
+        ),
         "refused": ("no", "The pictures do not match the references well enough."),
     }
     answer, headline = answers[gate.answer]

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from vultus.scoring.ceiling import CeilingRow
 from vultus.stats.estimate import Estimate
 
 __all__ = [
@@ -214,3 +215,4 @@ class RunReport:
     facts: tuple[Fact, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    ceiling: tuple[CeilingRow, ...] = ()

@@ -69,8 +69,10 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
             for stage in outcome.stages
         ),
         facts=_facts(outcome),
+        ceiling=outcome.ceiling,
         environment=outcome.environment,
         limits=(
+            *_rivals(outcome),
             *run_limits(
                 1, len(outcome.plan.confirm.prompts.rows()), len(outcome.dataset.references)
             ),
@@ -78,6 +80,19 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
             *outcome.training_notes,
         ),
     )
+
+
+def _rivals(outcome: Outcome) -> tuple[str, ...]:
+    """The other finalists, by fresh blocks only."""
+    told = []
+    for rival in outcome.choice.rivals:
+        gap = rival.behind.words(2)
+        sure = "told apart" if rival.told_apart else "not told apart"
+        told.append(
+            f"Finalist {rival.cell.words}: chosen minus this one is {gap} m10 on the same fresh blocks, {sure};"
+            f" its chance to be the best is {rival.p_best:.0%} (the chosen one's {outcome.choice.p_best:.0%})."
+        )
+    return tuple(told)
 
 
 def lora_file_name(outcome: Outcome) -> str:

@@ -31,6 +31,7 @@ __all__ = ["cells", "hero", "picture", "scales", "section", "sheets", "training"
 PILL = {
     "certified": ("good", "Certified"),
     "provisional": ("fair", "Provisional"),
+    "undecided": ("fair", "Undecided"),
     "refused": ("poor", "Below the bar"),
 }
 ANSWER = {"yes": ("good", "Yes"), "no": ("poor", "No"), "undecided": ("fair", "Undecided")}

@@ -1,7 +1,7 @@
 """The verdict as a person would say it: an answer, a headline, and the sentences below.
 
 The words follow the numbers by rule, never the other way round: certified says yes, provisional
-says undecided, everything else says no; no yardstick means no score, and the page says why.
+and undecided say undecided, everything else says no; no yardstick means no score, and the page says why.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ def run_verdict(chosen: ChosenView, name: str = "the persona") -> VerdictWords:
     headlines: dict[str, tuple[Answer, str]] = {
         "certified": ("yes", f"This LoRA draws {name}."),
         "provisional": ("undecided", f"This LoRA probably draws {name}."),
+        "undecided": ("undecided", f"It is open whether this LoRA draws {name}."),
         "refused": ("no", f"This LoRA does not draw {name} yet."),
     }
     answer, headline = headlines.get(

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from vultus.core.errors import ScoreError
 from vultus.core.progress import Progress
+from vultus.faces.facing import facing_of
 from vultus.faces.records import FaceEngine, FaceResult
 from vultus.images.load import iter_folder
 from vultus.images.records import Picture, PictureFault
-from vultus.scoring.panel import score_cell
+from vultus.scoring.panel import binned_mean, score_cell
 from vultus.scoring.records import CellScore, RenderRow
 from vultus.scoring.yardstick import REFERENCES_MIN, Yardstick
 from vultus.stats.estimate import Estimate
@@ -87,6 +88,14 @@ class _Read:
     seen: list[tuple[Path, str, FaceResult]]
     faults: list[PictureFault]
 
+    def poses(self, states: Sequence[str] = ()) -> tuple[str, ...]:
+        """Where the faces of `rows` look."""
+        return tuple(
+            _pose(result)
+            for _, _, result in self.seen
+            if result.emb is not None and (not states or result.state in states)
+        )
+
     def rows(self, states: Sequence[str] = ()) -> NDArray[np.float32]:
         """Embeddings of the pictures in these states (any state when empty)."""
         found = [
@@ -136,10 +145,13 @@ def score_folders(
         persona=references.name,
         reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
         impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
+        reference_poses=own.poses(("ok",)),
+        impostor_poses=strangers.poses(),
+        recogniser=engine.pack.recogniser.sha256,
     )
     refused = _refusals(yardstick, bool(impostors), len(overlap))
     score = None if refused else score_cell(yardstick, _rows(probes))
-    cosine, share = _unanchored(yardstick, probes.rows())
+    cosine, share = _unanchored(yardstick, probes)
     return FolderScore(
         pack_name=engine.pack.name,
         pack_digest=engine.pack.digest,
@@ -212,25 +224,31 @@ def _refusals(yardstick: Yardstick, impostors: bool, overlap: int) -> tuple[str,
 
 
 def _rows(probes: _Read) -> list[RenderRow]:
-    return [RenderRow(c, 0, result.emb, result.state) for _, c, result in probes.seen]
+    return [
+        RenderRow(c, 0, result.emb, result.state, pose=_pose(result))
+        for _, c, result in probes.seen
+    ]
 
 
-def _unanchored(
-    yardstick: Yardstick, faces: NDArray[np.float32]
-) -> tuple[Estimate | None, Estimate | None]:
+def _pose(result: FaceResult) -> str:
+    return "" if result.face is None else facing_of(result.face.points_px)
+
+
+def _unanchored(yardstick: Yardstick, probes: _Read) -> tuple[Estimate | None, Estimate | None]:
     """Mean cosine of the faces found, and its share of the references' own mean.
 
     Intervals by leaving out each picture and, from three references on, each reference.
     """
+    faces, poses = probes.rows(), probes.poses()
     if not faces.size:
         return None, None
-    cosine = yardstick.cosines(faces)
+    cosine = yardstick.cosines(faces, poses)
     value, genuine = float(cosine.mean()), yardstick.genuine_mean
     without = (cosine.sum() - cosine) / max(1, len(cosine) - 1)
     sources, share_sources = [source_of(without)], [source_of(without / genuine)]
     if len(yardstick.references) >= 3:
         left = yardstick.left_out
-        moved = left.centroids @ faces.astype(np.float64).mean(axis=0)
+        moved = binned_mean(left.centroids, yardstick, faces, poses)
         sources.append(source_of(moved))
         share_sources.append(source_of(moved / left.genuine_means))
     n = len(cosine)
@@ -256,7 +274,7 @@ def _told(read: _Read, yardstick: Yardstick, anchored: Yardstick | None) -> tupl
         if result.emb is None:
             told.append(ReadPicture(path, content, result.state, None))
             continue
-        cosine = yardstick.cosines(result.emb[None].astype(np.float32))
+        cosine = yardstick.cosines(result.emb[None].astype(np.float32), [_pose(result)])
         points = None if anchored is None else float(anchored.points(cosine)[0])
         llr10 = None if anchored is None else float(anchored.calibration.llr10(cosine)[0])
         told.append(ReadPicture(path, content, result.state, float(cosine[0]), points, llr10))

@@ -13,14 +13,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vultus.stats.estimate import Estimate
 
-__all__ = ["CellScore", "GateSpec", "GateVerdict", "GroupScore", "RenderRow", "RenderScore"]
+__all__ = [
+    "Answer",
+    "CellScore",
+    "Condition",
+    "Decision",
+    "GateSpec",
+    "GateVerdict",
+    "GroupScore",
+    "Guard",
+    "Level",
+    "RenderRow",
+    "RenderScore",
+]
 
 Vector = NDArray[np.float32]
 
@@ -34,6 +46,7 @@ class RenderRow:
     emb: Vector | None
     state: str = "ok"
     group: str = ""
+    pose: str = ""
 
     @property
     def block(self) -> tuple[str, int]:
@@ -57,21 +70,44 @@ class RenderScore:
     cosine: float | None
     points: float
     llr10: float | None
+    pose: str = ""
 
 
 @dataclass(frozen=True)
 class GroupScore:
-    """The same score over one part of the panel, such as the close-ups."""
+    """The same score over one part of the panel: a framing, such as the close-ups, or a pose."""
 
     name: str
     m10: Estimate
     misses: int
     n_renders: int
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-safe dictionary."""
+        return {
+            "name": self.name,
+            "m10": self.m10.to_json(),
+            "misses": self.misses,
+            "n_renders": self.n_renders,
+        }
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> GroupScore:
+        """The inverse of `to_json`."""
+        return cls(
+            name=str(table["name"]),
+            m10=Estimate.from_json(table["m10"]),
+            misses=int(table["misses"]),
+            n_renders=int(table["n_renders"]),
+        )
+
 
 @dataclass(frozen=True)
 class CellScore:
-    """The score of one cell: m10 with its interval, and the two numbers that keep it honest."""
+    """The score of one cell: m10 with its interval, and the two numbers that keep it honest.
+
+    `groups` are framings, `poses` the ways the faces look; a render without a face has no pose.
+    """
 
     m10: Estimate
     cosine_mean: float
@@ -84,6 +120,9 @@ class CellScore:
     renders: tuple[RenderScore, ...]
     flags: tuple[str, ...]
     yardstick_digest: str
+    poses: tuple[GroupScore, ...] = ()
+    without_reference: tuple[float, ...] = ()
+    """m10 without each reference: what a difference of two cells on one yardstick needs"""
 
     def group(self, name: str) -> GroupScore:
         """The score of one part of the panel, by its name."""
@@ -102,15 +141,9 @@ class CellScore:
             "miss_rate": self.miss_rate.to_json(),
             "yield_share": self.yield_share.to_json(),
             "llr10_mean": self.llr10_mean,
-            "groups": [
-                {
-                    "name": group.name,
-                    "m10": group.m10.to_json(),
-                    "misses": group.misses,
-                    "n_renders": group.n_renders,
-                }
-                for group in self.groups
-            ],
+            "groups": [group.to_json() for group in self.groups],
+            "poses": [pose.to_json() for pose in self.poses],
+            "without_reference": list(self.without_reference),
             "renders": [asdict(render) for render in self.renders],
             "flags": list(self.flags),
             "yardstick_digest": self.yardstick_digest,
@@ -127,15 +160,9 @@ class CellScore:
             miss_rate=Estimate.from_json(table["miss_rate"]),
             yield_share=Estimate.from_json(table["yield_share"]),
             llr10_mean=float(table["llr10_mean"]),
-            groups=tuple(
-                GroupScore(
-                    name=str(group["name"]),
-                    m10=Estimate.from_json(group["m10"]),
-                    misses=int(group["misses"]),
-                    n_renders=int(group["n_renders"]),
-                )
-                for group in table["groups"]
-            ),
+            groups=tuple(GroupScore.from_json(group) for group in table["groups"]),
+            poses=tuple(GroupScore.from_json(pose) for pose in table["poses"]),
+            without_reference=tuple(float(v) for v in table["without_reference"]),
             renders=tuple(RenderScore(**render) for render in table["renders"]),
             flags=tuple(str(flag) for flag in table["flags"]),
             yardstick_digest=str(table["yardstick_digest"]),
@@ -144,27 +171,66 @@ class CellScore:
 
 @dataclass(frozen=True)
 class GateSpec:
-    """The bar a chosen cell has to clear, measured on fresh prompts and seeds only."""
+    """The bar a chosen cell has to clear, measured on fresh prompts and seeds only.
+
+    `guards` names guard-rails that must have been measured before anything is certified.
+    """
 
     m10: float = 8.0
     worst_group_m10: float = 6.0
     miss_rate_max: float = 0.10
     confidence: float = 0.90
+    guards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One guard-rail as the gate sees it: kept, broken, or (None) not decided by the evidence."""
+
+    name: str
+    kept: bool | None
+    words: str
+
+
+Answer = Literal["certified", "provisional", "undecided", "refused"]
+Level = Literal["certified", "provisional"]
+Decision = Literal["pass", "fail", "undecided"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One thing the gate asks for: kept, broken, or (None) open."""
+
+    name: str
+    kept: bool | None
+    words: str
 
 
 @dataclass(frozen=True)
 class GateVerdict:
     """What the gate says, and why.
 
-    `answer` is certified (the one-sided lower bound clears the bar), provisional (only the
-    point does), or refused; `reasons` are sentences for people, one per condition.
+    certified    the one-sided lower bound clears the bar and every other condition is kept
+    provisional  the point clears the bar, its bound does not; everything else is kept
+    undecided    nothing is broken, but the evidence does not reach: more fresh blocks may decide
+    refused      something is broken beyond what luck explains
+    `reasons` are sentences for people, those that hold the verdict back first.
     """
 
-    answer: str
+    answer: Answer
     reasons: tuple[str, ...]
     lower_bound: float
+    conditions: tuple[Condition, ...] = ()
 
     @property
     def passed(self) -> bool:
         """True for certified and provisional."""
         return self.answer in ("certified", "provisional")
+
+    def decision(self, level: Level = "certified") -> Decision:
+        """pass, fail or undecided for whoever asks for this level."""
+        if self.answer == "refused":
+            return "fail"
+        if self.answer == "certified" or (self.answer == "provisional" and level == "provisional"):
+            return "pass"
+        return "undecided"

@@ -25,7 +25,15 @@ from numpy.typing import NDArray
 
 from vultus.stats.estimate import Estimate
 
-__all__ = ["Source", "cluster_mean", "interval", "source_of", "student_quantile"]
+__all__ = [
+    "Source",
+    "cluster_mean",
+    "cluster_source",
+    "interval",
+    "pair_excess",
+    "source_of",
+    "student_quantile",
+]
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +53,19 @@ def source_of(left_out: Floats) -> Source:
         return Source(math.inf, 0)
     off = left_out - left_out.mean()
     return Source(float((k - 1.0) / k * (off * off).sum()), k - 1)
+
+
+def pair_excess(whole: float, left_out: Floats, pairs_out: Floats) -> float:
+    """By how much the jackknife of one unit overstates the variance, seen by leaving out two (Efron & Stein 1981).
+
+    A statistic made of pairs, such as a mean leave-one-out cosine, has a part that the jackknife counts twice: the
+    second difference Q = n T - (n - 1)(T_i + T_j) + (n - 2) T_ij is zero for every sum over units and carries that
+    part; the excess is half its mean square. `pairs_out` is in the order of `numpy.triu_indices(n, 1)`.
+    """
+    n = len(left_out)
+    i, j = np.triu_indices(n, 1)
+    second = n * whole - (n - 1.0) * (left_out[i] + left_out[j]) + (n - 2.0) * pairs_out
+    return float(((second - second.mean()) ** 2).mean() / 2.0)
 
 
 def interval(
@@ -76,15 +97,20 @@ def cluster_mean(
     rows = np.asarray(values, dtype=np.float64)
     if len(rows) == 0 or len(rows) != len(clusters):
         raise ValueError(f"{len(rows)} values in {len(clusters)} clusters have no mean")
-    names, where = np.unique(np.asarray(clusters), return_inverse=True)
     value = float(rows.mean())
-    bounds = (-math.inf, math.inf)
-    if len(names) > 1:
-        sums = np.bincount(where, rows, minlength=len(names))
-        sizes = np.bincount(where, minlength=len(names))
-        left_out = (rows.sum() - sums) / (len(rows) - sizes)
-        bounds = interval(value, [source_of(left_out)], confidence=confidence)
+    bounds = interval(value, [cluster_source(rows, clusters)], confidence=confidence)
     return Estimate(value, bounds[0], bounds[1], unit, len(rows), n_runs, confidence)
+
+
+def cluster_source(values: Floats, clusters: Sequence[str]) -> Source:
+    """The luck of which clusters were drawn, in the mean of some values."""
+    rows = np.asarray(values, dtype=np.float64)
+    names, where = np.unique(np.asarray(clusters), return_inverse=True)
+    if len(names) < 2:
+        return Source(math.inf, 0)
+    sums = np.bincount(where, rows, minlength=len(names))
+    sizes = np.bincount(where, minlength=len(names))
+    return source_of((rows.sum() - sums) / (len(rows) - sizes))
 
 
 def student_quantile(chance: float, freedom: float) -> float:

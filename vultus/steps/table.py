@@ -66,6 +66,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.curate:work",
     ),
     Kind(
+        "ceiling",
+        1,
+        "widths",
+        "send the references through a base's VAE and back: the likeness that its format leaves",
+        "vultus.steps.kinds.ceiling:work",
+    ),
+    Kind(
         "train",
         1,
         "steps",
@@ -81,21 +88,21 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "read",
-        1,
+        2,
         "renders",
         "find the face in each render and measure it with a face pack",
         "vultus.steps.kinds.read:work",
     ),
     Kind(
         "yardstick",
-        1,
+        2,
         "yardsticks",
         "freeze the scale of one base: references against impostors",
         "vultus.steps.kinds.measure:freeze",
     ),
     Kind(
         "score",
-        1,
+        2,
         "cells",
         "score the renders of cells on a frozen yardstick",
         "vultus.steps.kinds.measure:score",

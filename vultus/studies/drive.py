@@ -15,7 +15,7 @@ from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
 from vultus.steps.orders import Pool, Task
-from vultus.steps.pools import InlinePool, ProcessPool
+from vultus.steps.pools import InlinePool, LookUpPool, ProcessPool
 from vultus.studies.given import Given, gather
 from vultus.studies.outcome import Outcome
 from vultus.studies.requests import curate_order, total_cost
@@ -46,9 +46,20 @@ def drive(
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
-        outcome = run(given, pool, lanes)
+        outcome = run(given, pool, lanes, lambda left: progress.retotal(progress.done + left))
         progress.retotal(progress.done)  # the estimate was one; what is done is all there was
         return outcome
+
+
+def look_up(workspace: Workspace) -> Outcome:
+    """The outcome of a run that is finished; nothing is made. Raises StepError when something is missing."""
+    given = gather(workspace)
+    with workspace.at_work():
+        pool = LookUpPool(workspace.memory)
+        try:
+            return run(given, pool, count_lanes(given))
+        finally:
+            pool.close()
 
 
 def curate_only(workspace: Workspace, *, inline: bool = False, quiet: bool = False) -> Dataset:
@@ -116,4 +127,4 @@ def _size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-__all__ = ["count_lanes", "curate_only", "drive", "open_pool", "worker_environment"]
+__all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool", "worker_environment"]

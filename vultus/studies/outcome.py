@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vultus.datasets.persona import Persona
 from vultus.datasets.records import Dataset
+from vultus.scoring.ceiling import CeilingRow
 from vultus.scoring.records import CellScore, GateVerdict
 from vultus.scoring.yardstick import Yardstick
 from vultus.studies.bases import Base
@@ -72,6 +74,8 @@ class Outcome:
     stages: tuple[Stage, ...]
     swept_rounds: int
     swept_stop: str
+    finalists: tuple[CellOutcome, ...] = ()
+    ceiling: tuple[CeilingRow, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
 
@@ -88,4 +92,10 @@ class Outcome:
         return next(one for one in self.checkpoints if one.step == self.choice.chosen.checkpoint)
 
 
-__all__ = ["CellOutcome", "Outcome", "Scale", "Stage"]
+def read_ceiling(path: Path) -> tuple[CeilingRow, ...]:
+    """Read back what kind `ceiling` wrote."""
+    table = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(CeilingRow.from_json(row) for row in table)
+
+
+__all__ = ["CellOutcome", "Outcome", "Scale", "Stage", "read_ceiling"]

@@ -21,6 +21,7 @@ from vultus.scoring.yardstick import IMPOSTORS_MIN
 from vultus.steps.kinds.resident import RENDERERS
 from vultus.steps.kinds.train import TRAINERS
 from vultus.sweeps.allocate import ALLOCATORS
+from vultus.sweeps.budget import parse_amount
 from vultus.sweeps.cells import PERSONA_WORD
 from vultus.training.records import TrainSpec
 
@@ -57,12 +58,20 @@ class SweepSpec:
         help="LoRA strengths; 0 shows the base alone and is always rendered",
     )
     allocator: str = setting(
-        "grid",
-        help="grid renders every cell; halving drops the weaker half each round",
+        "halving",
+        help="halving drops the weaker half each round; racing drops what is proven worse; grid renders every cell",
         choices=lambda: ALLOCATORS.names(),
     )
+    budget: str = setting(
+        "",
+        help='what sweep and confirmation may spend: "600 renders", "40 minutes" or "25 gpu-minutes";'
+        " empty = five renders per cell and the confirmation",
+    )
+    finalists: int = setting(
+        3, help="cells that are measured again on fresh blocks before one is chosen", low=1, high=20
+    )
     indifference_m10: float = setting(
-        0.3,
+        0.1,
         help="cells this close to the best count as tied; the mildest of them is chosen",
         low=0.0,
         high=5.0,
@@ -79,6 +88,9 @@ class GateSettings:
     )
     miss_rate_max: float = setting(
         0.10, help="largest share of renders without a usable face", low=0.0, high=1.0
+    )
+    guards: tuple[str, ...] = setting(
+        (), help="guard-rails that must have been measured before anything is certified"
     )
     confidence: float = setting(
         0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
@@ -163,6 +175,10 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
             for framing, text in rows
             if PERSONA_WORD not in text
         )
+    try:
+        parse_amount(plan.sweep.budget)
+    except ValueError as fault:
+        faults.append(f"{where}: [sweep] budget: {fault}")
     shared = _pairs(plan.panel) & _pairs(plan.confirm)
     if shared:
         text, seed = sorted(shared)[0]

@@ -15,10 +15,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vultus.core.errors import WeightsError
 from vultus.core.seeds import seed_of
+from vultus.core.weights import read_header
 from vultus.datasets.manifest import reference_digest, training_digest
 from vultus.datasets.records import Dataset
+from vultus.scoring.ceiling import widths_for
 from vultus.steps.orders import Done, Order, step_of
+from vultus.studies import cost
 from vultus.studies.bases import Base
 from vultus.studies.given import Given
 from vultus.sweeps.cells import Block
@@ -30,6 +34,9 @@ START_COST = 2500.0
 """Starting a worker, loading a base, caching latents: ten seconds for the stand-in, one or two minutes for SDXL."""
 
 DECODE_COST = 4.0
+
+RECOGNISERS_KEY = "vultus_recognisers"
+"""Metadata of a weight file: sha256 of the recognisers (or digests of packs) in its loss, with commas between."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,27 @@ def train_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
         units=plan.train.steps,
         cost=train_cost(given),
         start=START_COST,
+    )
+
+
+def ceiling_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
+    """Send the references through the training base's VAE."""
+    widths = widths_for(given.plan.render.width_px)
+    inputs = {
+        "renderer": given.plan.renderer,
+        "references": reference_digest(dataset),
+        "base": given.training_base.digest,
+        "spec": _table(given.plan.render),
+        "pack": given.pack.digest,
+        "widths_px": list(widths),
+    }
+    files = {"dataset": frozen.files["dataset"], "base": given.training_base.path}
+    return Order(
+        step_of("ceiling", inputs),
+        files,
+        given.hints,
+        units=len(widths),
+        cost=READ_COST * len(dataset.references),
     )
 
 
@@ -129,11 +157,13 @@ def yardstick_order(
         "prompts": [block.template for block in blocks],
         "persona": given.persona.name,
         "base": base.name,
+        "recogniser": given.pack.recogniser.sha256,
     }
     files = {
         "dataset": frozen.files["dataset"],
         "emb": faces.files["emb.npy"],
         "states": faces.files["states.json"],
+        "faces": faces.files["faces.json"],
     }
     return Order(step_of("yardstick", inputs), files, given.hints)
 
@@ -146,22 +176,47 @@ class Faces:
     blocks: tuple[Block, ...]
 
 
-def score_order(given: Given, yardstick: Done, cells: Sequence[Sequence[Faces]]) -> Order:
-    """Score cells on one yardstick; each cell is a list of parts."""
+def score_order(
+    given: Given,
+    yardstick: Done,
+    cells: Sequence[Sequence[Faces]],
+    made_with: Sequence[str] = (),
+) -> Order:
+    """Score cells on one yardstick; each cell is a list of parts.
+
+    `made_with` identifies the recognisers that took part in making the renders.
+    """
     files = {"yardstick": yardstick.files["yardstick.json"]}
     rows = []
     for position, parts in enumerate(cells):
         for batch, part in enumerate(parts):
             files[f"e{position:03d}_{batch:02d}"] = part.read.files["emb.npy"]
             files[f"s{position:03d}_{batch:02d}"] = part.read.files["states.json"]
+            files[f"f{position:03d}_{batch:02d}"] = part.read.files["faces.json"]
         rows.append(
             {
                 "faces": [part.read.key for part in parts],
                 "blocks": [[b.template, b.seed, b.group] for part in parts for b in part.blocks],
             }
         )
-    inputs = {"yardstick": yardstick.ids["yardstick.json"], "cells": rows}
+    inputs = {
+        "yardstick": yardstick.ids["yardstick.json"],
+        "cells": rows,
+        "made_with": sorted(set(made_with)),
+    }
     return Order(step_of("score", inputs), files, given.hints, units=len(rows))
+
+
+def recognisers_used(checkpoints: Sequence[Checkpoint]) -> tuple[str, ...]:
+    """The recognisers that taught these checkpoints, as their files tell (`vultus_recognisers`)."""
+    found: set[str] = set()
+    for one in checkpoints:
+        try:
+            told = read_header(one.path).metadata.get(RECOGNISERS_KEY, "")
+        except WeightsError:  # a planted checkpoint of a test is no weight file
+            told = ""
+        found.update(name.strip() for name in told.split(",") if name.strip())
+    return tuple(sorted(found))
 
 
 def checkpoints_of(trained: Done) -> list[Checkpoint]:
@@ -193,12 +248,18 @@ def total_cost(given: Given, lanes: int) -> float:
     one_render = render_cost(given) + READ_COST
     training = START_COST + given.plan.train.steps * train_cost(given)
     beside = 2 * len(given.plan.bases) * len(given.panel) * one_render
-    swept = len(given.cells) * len(given.panel) * one_render
-    fresh = 3 * len(given.fresh) * one_render
+    swept = cost.planned_renders(given) * one_render
+    fresh = cost.confirm_renders(given) * one_render
     curated = len(given.pictures) * CURATE_COST
     if lanes > 1:
         return curated + max(training, beside) + (swept + fresh) / lanes
     return curated + training + beside + swept + fresh
+
+
+def confirm_cost(given: Given, lanes: int, finalists: int) -> float:
+    """What the confirmation of so many finalists costs at most on so many lanes."""
+    renders = cost.confirm_renders(given, finalists)
+    return renders * (render_cost(given) + READ_COST) / max(1, lanes)
 
 
 def share_cost(order: Order, factor: float) -> Order:
@@ -216,6 +277,7 @@ __all__ = [
     "READ_COST",
     "Checkpoint",
     "Faces",
+    "ceiling_order",
     "checkpoints_of",
     "curate_order",
     "read_order",

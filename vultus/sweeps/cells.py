@@ -64,14 +64,22 @@ def list_cells(
 
 
 def list_blocks(rows: Sequence[tuple[str, str]], seeds: Sequence[int]) -> list[Block]:
-    """Blocks in rounds: every prompt with the first seed, then with the next.
+    """Blocks in rounds: every prompt with the first seed, then with the next; within a round the framings take turns.
 
-    A prefix of this list is as balanced over prompts as a prefix can be, which is what an allocator gives out.
+    A prefix of this list is as balanced over prompts and framings as a prefix can be, which is what an allocator gives
+    out: the first three blocks are a close-up, a half body and a full body.
     """
+    place: dict[str, int] = {}
+    turns = []
+    for framing, template in rows:
+        turns.append((place.setdefault(framing, 0), framing, template))
+        place[framing] += 1
+    order = list(place)
+    turns.sort(key=lambda turn: (turn[0], order.index(turn[1])))
     return [
         Block(template, seed, framing.replace("_", " " if framing != "close_up" else "-"))
         for seed in seeds
-        for framing, template in rows
+        for _, framing, template in turns
     ]
 
 

@@ -32,6 +32,8 @@ class Swept:
     parts: dict[Cell, list[Part]] = field(default_factory=dict)
     rounds: int = 0
     stopped: str = ""
+    finalists: tuple[Cell, ...] = ()
+    tied: bool = False
 
     def seen(self, cells: Sequence[Cell]) -> list[CellSeen]:
         """What an allocator gets to see."""
@@ -52,7 +54,8 @@ def run_sweep(cells: Sequence[Cell], budget: Budget, allocator: Allocator, make:
     while True:
         answer = allocator.ask(swept.seen(cells), budget)
         if isinstance(answer, Stop):
-            swept.stopped = answer.reason
+            swept.stopped, swept.tied = answer.reason, answer.tied
+            swept.finalists = answer.finalists
             return swept
         swept.rounds += 1
         for part in make(answer):

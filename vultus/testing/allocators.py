@@ -23,12 +23,20 @@ def check_allocator(make: Callable[[], Allocator], worlds: int = 5) -> None:
     found = 0
     for number in range(worlds):
         table, best = planted_table(number)
-        seen = replay(make, table)
-        full = max(len(points) for points in seen.values())
-        finalists = [cell for cell, points in seen.items() if len(points) == full]
-        assert full == BLOCKS, f"no cell has rendered all {BLOCKS} blocks of the panel, only {full}"
-        assert any(cell.strength > 0 for cell in finalists), "no finalist has a LoRA"
-        found += best in finalists
+        seen, stop = play(make, table, Budget(BLOCKS))
+        assert stop.finalists, "a stop names the finalists"
+        assert len(set(stop.finalists)) == len(stop.finalists), "a finalist is named twice"
+        lengths = {len(seen[cell]) for cell in stop.finalists}
+        assert len(lengths) == 1, (
+            f"the finalists have rendered {sorted(lengths)} blocks, not the same"
+        )
+        assert lengths != {0}, "a finalist has rendered nothing"
+        found += best in stop.finalists
+        # A tight budget: one block and a half per cell. It may be refused, never exceeded.
+        tight = Budget(BLOCKS, len(table) * 3 // 2)
+        points, _ = play(make, table, tight)
+        spent = sum(len(known) for known in points.values())
+        assert spent <= max(len(table) * 3 // 2, BLOCKS), f"{spent} renders of {tight.renders}"
     assert found == worlds, f"the planted best cell survived in {found} of {worlds} worlds"
 
 
@@ -49,12 +57,18 @@ def planted_table(number: int) -> tuple[dict[Cell, list[float]], Cell]:
 def replay(
     make: Callable[[], Allocator], table: Mapping[Cell, list[float]]
 ) -> dict[Cell, dict[int, float]]:
+    """The points that an allocator asked for until it stopped; see `play`."""
+    return play(make, table, Budget(BLOCKS))[0]
+
+
+def play(
+    make: Callable[[], Allocator], table: Mapping[Cell, list[float]], budget: Budget
+) -> tuple[dict[Cell, dict[int, float]], Stop]:
     """Play an allocator to its stop, asserting on the way that it is pure and never asks twice.
 
     A fresh allocator answers every round: one that keeps state between rounds gives other answers than the one
     that was asked all along.
     """
-    budget = Budget(BLOCKS)
     points: dict[Cell, dict[int, float]] = {cell: {} for cell in table}
     lasting = make()
     for _ in range(MOST_ROUNDS):
@@ -65,7 +79,7 @@ def replay(
         )
         if isinstance(answer, Stop):
             assert answer.reason, "a stop says why"
-            return points
+            return points, answer
         assert answer, "an empty list of batches is neither work nor a stop"
         _play(answer, table, points)
     raise AssertionError(f"still asking after {MOST_ROUNDS} rounds")
@@ -85,4 +99,4 @@ def _play(
             points[batch.cell][block] = table[batch.cell][block]
 
 
-__all__ = ["BLOCKS", "check_allocator", "planted_table", "replay"]
+__all__ = ["BLOCKS", "check_allocator", "planted_table", "play", "replay"]

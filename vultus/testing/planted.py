@@ -114,6 +114,7 @@ half_body = ["half body photo of {persona}, smiling", "half body photo of {perso
 full_body = ["full body photo of {persona}, smiling", "full body photo of {persona}, stern"]
 
 [sweep]
+allocator = "grid"
 strengths = [0.0, 0.4, 0.8, 1.2]
 
 [confirm]

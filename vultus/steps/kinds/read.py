@@ -3,7 +3,8 @@
     inputs   renders (content ids, in order), pack (digest)
     files    r000, r001, ...
     hints    face_pack (name or folder)
-    outputs  states.json (a list), emb.npy (float32 (n, d); a row of zeros where there is no face)
+    outputs  states.json (a list), emb.npy (float32 (n, d); a row of zeros where there is no face), faces.json (where
+             the chosen face lies: {size_px [w, h], box_px, points_px, spread_px, sharpness, facing}, or null)
 
 A picture without a face is an answer, not a failure: it keeps its row.
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vultus.core.files import staged, write_json
+from vultus.faces.facing import facing_of
+from vultus.faces.records import FaceResult, Rgb
 from vultus.images.load import load_picture
 from vultus.steps.kinds.resident import face_engine
 from vultus.steps.table import Job
@@ -29,9 +33,11 @@ def work(job: Job) -> Mapping[str, Path]:
     paths = [job.files[f"r{i:03d}"] for i in range(len(job.inputs["renders"]))]
     states: list[str] = []
     rows: list[np.ndarray | None] = []
+    faces: list[dict[str, Any] | None] = []
     for start in range(0, len(paths), READ_BATCH):
         batch = [load_picture(path).rgb for path in paths[start : start + READ_BATCH]]
-        for result in engine.read_many(batch):
+        for rgb, result in zip(batch, engine.read_many(batch), strict=True):
+            faces.append(_face(rgb, result))
             states.append(result.state)
             rows.append(result.emb)
         job.advance(len(batch))
@@ -41,9 +47,24 @@ def work(job: Job) -> Mapping[str, Path]:
         if row is not None:
             emb[i] = row
     write_json(job.scratch / "states.json", states)
+    write_json(job.scratch / "faces.json", faces)
     with staged(job.scratch / "emb.npy") as draft, draft.open("wb") as file:
         np.save(file, emb, allow_pickle=False)
-    return {name: job.scratch / name for name in ("states.json", "emb.npy")}
+    return {name: job.scratch / name for name in ("states.json", "emb.npy", "faces.json")}
+
+
+def _face(rgb: Rgb, result: FaceResult) -> dict[str, Any] | None:
+    """Where the chosen face lies and looks; None where nobody was found."""
+    if result.face is None:
+        return None
+    return {
+        "size_px": [int(rgb.shape[1]), int(rgb.shape[0])],
+        "box_px": [float(edge) for edge in result.face.box_px],
+        "points_px": [[float(x), float(y)] for x, y in result.face.points_px],
+        "spread_px": float(result.landmark_spread_px),
+        "sharpness": float(result.sharpness),
+        "facing": facing_of(result.face.points_px),
+    }
 
 
 __all__ = ["READ_BATCH", "work"]

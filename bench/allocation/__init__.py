@@ -1,0 +1,1 @@
+"""Which way of spending renders finds the best cell: replays of score tables whose truth is known."""

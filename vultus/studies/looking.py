@@ -1,0 +1,114 @@
+"""What a run does again and again: render blocks and read their faces, freeze the scale of a base.
+
+Every function gives tasks to the pool or asks for their steps; what was asked before is a look-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vultus.core.errors import ScoreError
+from vultus.datasets.records import Dataset
+from vultus.steps.kinds.measure import read_yardstick
+from vultus.steps.orders import Do, Done, Order, Pool, Task
+from vultus.studies import requests
+from vultus.studies.bases import Base
+from vultus.studies.given import Given
+from vultus.studies.outcome import Scale
+from vultus.studies.requests import Checkpoint
+from vultus.sweeps.cells import Block
+
+
+def _nobody(cost: float) -> None:
+    """Nobody listens."""
+
+
+@dataclass
+class Run:
+    """One run under way: what it was given, who works, and the keys of all steps so far.
+
+    `expect` is told how much cost is still to come whenever that is known better.
+    """
+
+    given: Given
+    pool: Pool
+    lanes: int
+    expect: Callable[[float], None] = _nobody
+    keys: list[str] = field(default_factory=list)
+
+    def ask(self, do: Do, order: Order) -> Done:
+        done = do(order)
+        self.keys.append(done.key)
+        return done
+
+
+@dataclass(frozen=True)
+class Look:
+    """Blocks that were rendered and read."""
+
+    renders: Done
+    faces: Done
+
+
+def look(
+    at: Run,
+    base: Base,
+    checkpoint: Checkpoint | None,
+    strength: float,
+    blocks: Sequence[Block],
+    words: str,
+    *,
+    beside: bool = False,
+) -> Task[Any]:
+    """A task that renders blocks and reads their faces."""
+    given = at.given
+    factor = 1.0 if at.lanes == 1 else 0.0 if beside else 1.0 / at.lanes
+    order = requests.render_order(given, base, checkpoint, strength, blocks, words)
+
+    def chain(do: Do) -> Look:
+        renders = at.ask(do, requests.share_cost(order, factor))
+        faces = at.ask(do, requests.share_cost(requests.read_order(given, renders), factor))
+        return Look(renders, faces)
+
+    return Task(chain, place=base.name)
+
+
+def freeze(
+    at: Run,
+    dataset: Dataset,
+    frozen: Done,
+    impostors: Sequence[tuple[Base, Look]],
+    blocks: Sequence[Block],
+) -> list[tuple[Scale, Done]]:
+    """Freeze one scale per base."""
+    tasks = []
+    for base, shown in impostors:
+        order = requests.yardstick_order(at.given, base, dataset, frozen, shown.faces, blocks)
+        tasks.append(Task(one(at, requests.share_cost(order, 0.0))))
+    scales = []
+    for (base, _), done in zip(impostors, at.pool.run(tasks), strict=True):
+        yardstick, refused = read_yardstick(done.files["yardstick.json"])
+        scales.append((Scale(base.name, yardstick, refused, done.key), done))
+    return scales
+
+
+def one(at: Run, order: Order) -> Callable[[Do], Any]:
+    """A chain of one order."""
+    return lambda do: at.ask(do, order)
+
+
+def refuse_no_scale(scales: Sequence[Scale]) -> None:
+    """Raise ScoreError when no base has a scale that can carry a number."""
+    if any(not scale.refused for scale in scales):
+        return
+    told = "; ".join(f"{scale.base}: {', '.join(scale.refused)}" for scale in scales)
+    raise ScoreError(
+        f"no m10 can be given: {told}",
+        expected="references that are more like each other than like strangers",
+        next_command="add pictures of the persona, or choose another face_pack in vultus.toml",
+    )
+
+
+__all__ = ["Look", "Run", "freeze", "look", "one", "refuse_no_scale"]

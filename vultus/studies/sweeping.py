@@ -1,0 +1,201 @@
+"""The sweep of a run: cells as the allocator asks for them, their scores, and the finalists on fresh blocks.
+
+The confirmation measures every finalist on prompts and seeds that chose nothing, each on a scale frozen from impostors
+of the same blocks. What chose a cell is never what is reported of it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vultus.datasets.records import Dataset
+from vultus.scoring.records import CellScore
+from vultus.steps.kinds.measure import read_faces
+from vultus.steps.orders import Done, Task
+from vultus.studies import cost, requests
+from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
+from vultus.studies.outcome import CellOutcome, Scale
+from vultus.studies.requests import Checkpoint, Faces
+from vultus.sweeps.allocate import ALLOCATORS, Batch, Budget, Rules
+from vultus.sweeps.cells import Block, Cell
+from vultus.sweeps.choose import Choice, Shown, choose
+from vultus.sweeps.sweep import Part, Swept, run_sweep
+
+
+def sweep(
+    at: Run, sound: dict[str, tuple[Scale, Done]], checkpoints: Sequence[Checkpoint]
+) -> Swept:
+    """Render and read the cells, as the allocator asks for them."""
+    given = at.given
+    panel = given.panel
+    by_step = {one.step: one for one in checkpoints}
+    words = given.persona.with_trigger
+
+    def make(batches: Sequence[Batch]) -> list[Part]:
+        tasks = [
+            look(
+                at,
+                given.bases[batch.cell.base],
+                by_step[batch.cell.checkpoint],
+                batch.cell.strength,
+                [panel[i] for i in batch.blocks],
+                words,
+            )
+            for batch in batches
+        ]
+        parts = []
+        for batch, shown in zip(batches, at.pool.run(tasks), strict=True):
+            points = _points(sound[batch.cell.base][0], shown.faces)
+            by_block = dict(zip(batch.blocks, points, strict=True))
+            parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
+        return parts
+
+    cells = [cell for cell in given.cells if cell.base in sound]
+    spec = given.plan.sweep
+    rules = Rules(spec.finalists, spec.indifference_m10, seed=given.plan.seed)
+    allocator = ALLOCATORS.get(spec.allocator)(rules)
+    budget = Budget(len(panel), cost.screening_renders(given, at.keys, at.lanes))
+    swept = run_sweep(cells, budget, allocator, make)
+    at.expect(requests.confirm_cost(given, at.lanes, len(swept.finalists)))
+    return swept
+
+
+def _points(scale: Scale, faces: Done) -> list[float]:
+    """m10 of each render; a missing face counts 0 points."""
+    points = []
+    files = (faces.files[name] for name in ("emb.npy", "states.json", "faces.json"))
+    for emb, _, facing in read_faces(*files):
+        if emb is None:
+            points.append(0.0)
+        else:
+            cosine = scale.yardstick.cosines(emb[None], [facing])
+            points.append(float(scale.yardstick.points(cosine)[0]))
+    return points
+
+
+def score(
+    at: Run,
+    sound: dict[str, tuple[Scale, Done]],
+    swept: Swept,
+    alone: dict[str, Look],
+    made_with: Sequence[str],
+) -> list[CellOutcome]:
+    """Score every cell on its base's scale, the base alone first."""
+    panel = at.given.panel
+    tasks, asked = [], []
+    for base, (_, frozen) in sound.items():
+        cells: list[tuple[Cell, list[Part]]] = [
+            (cell, parts) for cell, parts in sorted(swept.parts.items()) if cell.base == base
+        ]
+        everything = tuple(range(len(panel)))
+        zero = Cell(base, 0, 0.0)
+        shown = alone[base]
+        cells.insert(0, (zero, [Part(zero, everything, shown.renders, shown.faces, {})]))
+        rows = [
+            [Faces(part.faces, tuple(panel[i] for i in part.blocks)) for part in parts]
+            for _, parts in cells
+        ]
+        order = requests.score_order(at.given, frozen, rows, made_with)
+        tasks.append(Task(one(at, requests.share_cost(order, 0.0))))
+        asked.append(cells)
+    outcomes = []
+    for cells, done in zip(asked, at.pool.run(tasks), strict=True):
+        for (cell, parts), score in zip(cells, _scores(done), strict=True):
+            outcomes.append(_outcome(cell, score, parts, panel))
+    return outcomes
+
+
+def _scores(done: Done) -> list[CellScore]:
+    table = json.loads(done.files["scores.json"].read_text(encoding="utf-8"))
+    return [CellScore.from_json(row) for row in table]
+
+
+def _outcome(
+    cell: Cell, score: CellScore, parts: Sequence[Part], blocks: Sequence[Block]
+) -> CellOutcome:
+    renders = {}
+    for part in parts:
+        paths = [part.renders.files[name] for name in sorted(part.renders.files)]
+        for i, path in zip(part.blocks, paths, strict=True):
+            renders[blocks[i]] = path
+    keys = tuple(key for part in parts for key in (part.renders.key, part.faces.key))
+    return CellOutcome(cell, score, renders, keys)
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """The finalists on fresh blocks, the scales of their bases there, and each base alone."""
+
+    scales: Mapping[str, Scale]
+    finalists: Mapping[Cell, CellOutcome]
+    alone: Mapping[str, CellOutcome]
+
+
+def confirm(
+    at: Run,
+    dataset: Dataset,
+    frozen: Done,
+    finalists: Sequence[Cell],
+    checkpoints: Sequence[Checkpoint],
+) -> Confirmed:
+    """Measure the finalists again on blocks that chose nothing, with impostors of the same blocks."""
+    given, blocks = at.given, at.given.fresh
+    bases = [given.bases[name] for name in dict.fromkeys(cell.base for cell in finalists)]
+    by_step = {checkpoint.step: checkpoint for checkpoint in checkpoints}
+    persona, stranger = given.persona.with_trigger, given.persona.class_words
+    tasks: list[Task[Any]] = [look(at, base, None, 0.0, blocks, stranger) for base in bases]
+    tasks += [look(at, base, None, 0.0, blocks, persona) for base in bases]
+    tasks += [
+        look(at, given.bases[c.base], by_step[c.checkpoint], c.strength, blocks, persona)
+        for c in finalists
+    ]
+    shown: list[Look] = at.pool.run(tasks)
+    impostors, alone, looks = (
+        shown[: len(bases)],
+        shown[len(bases) : 2 * len(bases)],
+        dict(zip(finalists, shown[2 * len(bases) :], strict=True)),
+    )
+    scales = freeze(at, dataset, frozen, list(zip(bases, impostors, strict=True)), blocks)
+    refuse_no_scale([scale for scale, _ in scales])
+    everything = tuple(range(len(blocks)))
+    found: dict[Cell, CellOutcome] = {}
+    zeros: dict[str, CellOutcome] = {}
+    for base, zero, (scale, done) in zip(bases, alone, scales, strict=True):
+        if scale.refused:
+            continue
+        mine = [cell for cell in finalists if cell.base == base.name]
+        measured = [(Cell(base.name, 0, 0.0), zero), *((cell, looks[cell]) for cell in mine)]
+        rows = [[Faces(seen.faces, tuple(blocks))] for _, seen in measured]
+        used = requests.recognisers_used([by_step[cell.checkpoint] for cell in mine])
+        order = requests.score_order(given, done, rows, used)
+        scored = _scores(at.pool.run([Task(one(at, requests.share_cost(order, 0.0)))])[0])
+        for (cell, seen), value in zip(measured, scored, strict=True):
+            part = Part(cell, everything, seen.renders, seen.faces, {})
+            outcome = _outcome(cell, value, [part], blocks)
+            if cell.strength == 0:
+                zeros[base.name] = outcome
+            else:
+                found[cell] = outcome
+    return Confirmed({scale.base: scale for scale, _ in scales}, found, zeros)
+
+
+def pick(at: Run, swept: Swept, confirmed: Confirmed) -> Choice:
+    """Choose among the finalists by all they have shown."""
+    spec, blocks = at.given.plan.sweep, at.given.fresh
+    finalists = []
+    for cell in swept.finalists:
+        if cell not in confirmed.finalists:  # its base has no sound scale on the fresh blocks
+            continue
+        fresh = {(r.prompt_id, r.seed): r.points for r in confirmed.finalists[cell].score.renders}
+        screening = [p for part in swept.parts[cell] for p in part.points.values()]
+        finalists.append(
+            Shown(cell, tuple(screening), tuple(fresh[(b.template, b.seed)] for b in blocks))
+        )
+    prompts = [block.template for block in blocks]
+    return choose(finalists, prompts, spec.indifference_m10, at.given.plan.seed)
+
+
+__all__ = ["Confirmed", "confirm", "pick", "score", "sweep"]
