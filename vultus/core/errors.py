@@ -23,6 +23,8 @@ always means a mistake of ours.
      │   └─ BusyError        another process holds the lock
      ├─ StepError            a unit of work that said no
      │   └─ WorkerLostError  the process that did the work ended without a word
+     │       └─ NoPlaceError no machine has room for a worker
+     ├─ ToolError            a foreign tool (kohya, ComfyUI) that is not installed or not as it was
      └─ CancelledError       the user, or a budget, stopped the work
 """
 
@@ -39,6 +41,7 @@ __all__ = [
     "FaceError",
     "Fault",
     "MissingExtraError",
+    "NoPlaceError",
     "PackError",
     "PictureError",
     "RenderError",
@@ -47,6 +50,7 @@ __all__ = [
     "SpecError",
     "StepError",
     "StoreError",
+    "ToolError",
     "TornBlobError",
     "TrainingError",
     "UnknownNameError",
@@ -184,6 +188,14 @@ class StepError(VultusError):
 
 class WorkerLostError(StepError):
     """The process that did the work was killed or died; the work may simply be done again."""
+
+
+class NoPlaceError(WorkerLostError):
+    """No machine has room for a worker: none is there, or all are taken."""
+
+
+class ToolError(VultusError):
+    """A foreign tool that is not installed, cannot be, or is not as it was installed."""
 
 
 class CancelledError(VultusError):

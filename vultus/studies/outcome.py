@@ -10,6 +10,7 @@ from vultus.datasets.persona import Persona
 from vultus.datasets.records import Dataset
 from vultus.scoring.records import CellScore, GateVerdict
 from vultus.scoring.yardstick import Yardstick
+from vultus.store.census import Place
 from vultus.studies.bases import Base
 from vultus.studies.plan import RunSpec
 from vultus.studies.requests import Checkpoint
@@ -73,6 +74,8 @@ class Outcome:
     swept_rounds: int
     swept_stop: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    """the environments in which the steps were done; more than one is said in the verdict"""
     keys: tuple[str, ...] = ()
 
     def cell(self, cell: Cell) -> CellOutcome:

@@ -21,6 +21,7 @@ from vultus.scoring.records import CellScore, GateSpec
 from vultus.steps.environment import fingerprint
 from vultus.steps.kinds.measure import read_faces, read_yardstick
 from vultus.steps.orders import Do, Done, Order, Pool, Task
+from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.bases import Base
@@ -82,6 +83,7 @@ def run(given: Given, pool: Pool, lanes: int) -> Outcome:
     )
 
     fresh_scale, fresh, fresh_alone = _confirm(at, dataset, frozen, choice.chosen, checkpoints)
+    stages, places = _looked_back(given, at.keys)
     losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
     return Outcome(
         persona=given.persona,
@@ -103,10 +105,11 @@ def run(given: Given, pool: Pool, lanes: int) -> Outcome:
         fresh=fresh,
         fresh_alone=fresh_alone,
         gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
-        stages=_stages(given, at.keys),
+        stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,
         environment=fingerprint(),
+        places=places,
         keys=tuple(sorted(set(at.keys))),
     )
 
@@ -309,15 +312,14 @@ def _refuse_no_scale(scales: Sequence[Scale]) -> None:
     )
 
 
-def _stages(given: Given, keys: Sequence[str]) -> tuple[Stage, ...]:
-    """Seconds by kind of work, from the attempts that were finished, whenever that was."""
-    seconds: dict[str, list[float]] = {}
+def _looked_back(
+    given: Given, keys: Sequence[str]
+) -> tuple[tuple[Stage, ...], tuple[Place, ...]]:
+    """How long each kind of work took and where it was done, whenever that was."""
     with Ledger.open(given.workspace.memory) as ledger:
-        for key in dict.fromkeys(keys):
-            for attempt in ledger.attempts(key):
-                if attempt.state.value == "done" and attempt.seconds is not None:
-                    seconds.setdefault(attempt.kind, []).append(attempt.seconds)
-    return tuple(Stage(kind, sum(times), len(times)) for kind, times in seconds.items())
+        spent = spent_on(ledger, keys)
+        places = places_of(ledger, keys)
+    return tuple(Stage(one.kind, one.seconds, one.steps) for one in spent), tuple(places)
 
 
 __all__ = ["run"]
