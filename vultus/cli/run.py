@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
+from vultus.core.errors import CancelledError, VultusError
 
 if TYPE_CHECKING:
     from vultus.studies.outcome import Outcome
@@ -43,8 +44,16 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
     from vultus.studies.workspace import Workspace
 
     workspace = Workspace(folder)
-    outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
-    delivered = deliver(workspace, outcome)
+    try:
+        outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
+        delivered = deliver(workspace, outcome)
+    except CancelledError:
+        raise  # whoever stopped it knows
+    except Exception as fault:
+        _tell_end(folder, "failed", f"the run of {folder.resolve().name} broke off", str(fault))
+        raise
+    event = "undecided" if outcome.gate.answer == "provisional" else "done"
+    _tell_end(folder, event, delivered.words[0], *delivered.words[1:], str(delivered.report))
     say(
         args,
         _record(outcome, delivered.report, delivered.lora),
@@ -55,6 +64,19 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
         ],
     )
     return EXIT_DONE if outcome.gate.passed else EXIT_NO
+
+
+def _tell_end(folder: Path, event: str, title: str, *lines: str) -> None:
+    """Tell whoever [notify] names; a notice that fails changes nothing about the run."""
+    from vultus.notices.records import Notice
+    from vultus.notices.send import announce
+    from vultus.studies.plan import PLAN_FILE, load_plan
+
+    try:
+        spec = load_plan(folder / PLAN_FILE).notify
+    except VultusError:
+        return  # a plan that cannot be read names nobody; the fault itself is on its way to the user
+    announce(Notice(event, title, lines, folder.resolve().name), spec, folder)
 
 
 def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:

@@ -125,6 +125,13 @@ class Ledger:
         rows = self.rows(f"SELECT * FROM step {where} ORDER BY asked_at, key", *values)
         return [step_of(row) for row in rows]
 
+    def keys(self, digits: str) -> list[str]:
+        """The keys that begin with these hex digits."""
+        rows = self.rows(
+            "SELECT key FROM step WHERE key >= ? AND key < ? ORDER BY key", digits, digits + "g"
+        )
+        return [row["key"] for row in rows]
+
     def attempts(self, key: str = "") -> list[AttemptRecord]:
         """All attempts (at one step), oldest first."""
         where, values = ("WHERE step_key = ?", (key,)) if key else ("", ())
