@@ -19,6 +19,7 @@ from vultus.core.errors import UnknownNameError
 from vultus.core.progress import Progress
 from vultus.steps.orders import Pool
 from vultus.steps.pools import InlinePool, ProcessPool
+from vultus.steps.worker_process import QUIET
 
 NVIDIA_CARDS = Path("/proc/driver/nvidia/gpus")
 _RAY_ADDRESS = re.compile(r"(ray://)?[\w.-]+:\d+")
@@ -61,20 +62,14 @@ def open_executor(
     if executor.kind == "ray":
         from vultus.steps.ray_pool import RayPool
 
-        environment = worker_environment(1)
-        return RayPool(ledger_folder, progress, address=executor.address, environment=environment)
+        return RayPool(ledger_folder, progress, address=executor.address)
     return ProcessPool(ledger_folder, lanes, progress, lane_environments(lanes))
 
 
 def worker_environment(lanes: int) -> dict[str, str]:
     """Threads per worker: cores shared out, and no spinning, which makes two pools slower than one."""
     threads = max(1, len(os.sched_getaffinity(0)) // lanes)
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    return {"OMP_NUM_THREADS": str(threads), **QUIET}
 
 
 def lane_environments(

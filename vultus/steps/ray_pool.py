@@ -36,7 +36,7 @@ from vultus.steps.pools import LanePool
 from vultus.steps.ray_hand import RayHand
 from vultus.steps.run import Made
 from vultus.steps.worker import unpack_fault
-from vultus.steps.worker_process import WORKERS_LOCK, order_message
+from vultus.steps.worker_process import QUIET, WORKERS_LOCK, order_message
 
 START_S = 300.0
 """How long a worker may take to start before its lane gives its work to the others; on a machine that is ten times
@@ -59,11 +59,10 @@ class RayPool(LanePool):
         *,
         address: str = "",
         lanes: int = 0,
-        environment: Mapping[str, str] | None = None,
         shared_disk: bool = True,
         start_s: float = START_S,
     ) -> None:
-        self._cluster = _Cluster(address, ledger_folder, dict(environment or {}), shared_disk)
+        self._cluster = _Cluster(address, ledger_folder, shared_disk)
         try:
             count = lanes or max(1, self._cluster.lanes())
             workers = [RayWorker(self._cluster, number, start_s) for number in range(count)]
@@ -81,12 +80,9 @@ class RayPool(LanePool):
 class _Cluster:
     """The connection to Ray, made once per pool."""
 
-    def __init__(
-        self, address: str, folder: Path, environment: dict[str, str], shared_disk: bool
-    ) -> None:
+    def __init__(self, address: str, folder: Path, shared_disk: bool) -> None:
         self.ray = _import_ray()
         self.folder = folder.resolve()
-        self.environment = environment
         self.word = secrets.token_hex(16) if shared_disk else ""
         self.probe = f"locks/ray-{os.getpid()}-{secrets.token_hex(4)}"
         self.packer = Packer()
@@ -102,6 +98,13 @@ class _Cluster:
     def lanes(self) -> int:
         """One per card of the machines that live; one per core where there are no cards."""
         return int(self.ray.cluster_resources().get("GPU" if self.uses_gpus else "CPU", 0))
+
+    def environment(self) -> dict[str, str]:
+        """What every worker gets: its share of the cores, and no waiting thread that spins."""
+        total = self.ray.cluster_resources()
+        share = total.get("CPU", 1) / total["GPU"] if self.uses_gpus else 1
+        threads = {"OMP_NUM_THREADS": str(max(1, int(share)))}
+        return {**threads, **QUIET}
 
     def close(self) -> None:
         with suppress(OSError):
@@ -199,7 +202,7 @@ class RayWorker:
             if self._ended:
                 raise CancelledError("the worker was ended")
             self._hand = actor.remote(
-                str(cluster.folder), cluster.probe, cluster.word, WORKERS_LOCK, cluster.environment
+                str(cluster.folder), cluster.probe, cluster.word, WORKERS_LOCK, cluster.environment()
             )
             hand = self._hand
         asked = hand.about.remote()

@@ -24,6 +24,8 @@ from vultus.steps.worker import unpack_fault
 
 WORKERS_LOCK = "locks/workers"
 END_WITHIN_S = 5.0
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""What every worker's environment says: waiting threads sleep, and no hub is asked."""
 
 
 class WorkerProcess:
@@ -166,4 +168,4 @@ def order_message(order: Order, scratch: Path) -> dict[str, Any]:
     }
 
 
-__all__ = ["END_WITHIN_S", "WORKERS_LOCK", "WorkerProcess", "order_message"]
+__all__ = ["END_WITHIN_S", "QUIET", "WORKERS_LOCK", "WorkerProcess", "order_message"]
