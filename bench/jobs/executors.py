@@ -3,12 +3,13 @@
     python -m bench.jobs.executors [--steps 10000] [--folder DIR] [--only noop|sweep]
 
 Notation
-    no-op       an order `render` of no blocks with the fake renderer: through ledger, lock, worker and back, and nothing done
+    no-op       an order `render` of no blocks with the fake renderer: through ledger, lock, worker and back
     driver CPU  seconds of the process that writes the ledger (all its threads), divided by the steps
-    on disk     the same with the ledger on a disk: two flushed commits per step, which other users of the disk slow down
+    on disk     the same with the ledger on a disk: two flushed commits per step, slowed by who else uses it
     sweep       (checkpoint x strength) cells of the stand-in, rendered and read, each on a fresh ledger
 
-The ledger of the no-op rows lies in memory (/dev/shm) where there is one, so that they show the program and not the disk.
+The ledger of the no-op rows lies in memory (/dev/shm) where there is one, so that they show the program and not the
+disk.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ def schedule_all(folder: Path, steps: int) -> dict[str, Any]:
     lanes = len(os.sched_getaffinity(0))
     makes: dict[str, Callable[[], Pool]] = {
         "inline": lambda: InlinePool(root / "inline"),
-        f"local:{lanes}": lambda: ProcessPool(root / "local", lanes, None, lane_environments(lanes)),
+        f"local:{lanes}": lambda: ProcessPool(
+            root / "local", lanes, None, lane_environments(lanes)
+        ),
         "ray": lambda: RayPool(root / "ray", lanes=lanes),
     }
     rows: dict[str, Any] = {}

@@ -23,7 +23,9 @@ BAR_S = 0.2
 TIMES = 5
 
 
-def commands(parser: argparse.ArgumentParser, words: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+def commands(
+    parser: argparse.ArgumentParser, words: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ...]]:
     """Every command, the words that lead to it."""
     yield words
     for action in parser._actions:

@@ -6,8 +6,8 @@ Notation
     step      a `render` of 8 blocks (8 outputs) or the `read` of its faces (2 outputs), as runs make them
     look-up   `outputs(key)` of a step that exists; median and worst 1 % of 2,000 keys
     report    what a page asks about one run of 480 steps: seconds by kind, environments, counts of the whole ledger
-Rows are written by the bench in large transactions, because two flushed commits for each of 250,000 steps would measure the disk; they
-are the rows that `Ledger` writes, with inputs as long as real ones.
+Rows are written by the bench in large transactions, because two flushed commits for each of 250,000 steps would
+measure the disk; they are the rows that `Ledger` writes, with inputs as long as real ones.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,10 @@ def _steps(renders: int) -> Iterator[tuple[str, str, str, list[tuple[str, str]]]
         made = [(f"r{i:03d}.png", f"sha256:{_hex('png', n, i)}") for i in range(BLOCKS)]
         yield _hex("render", n), "render", canonical(inputs), made
         asked = {"pack": f"sha256:{_hex('pack')}", "renders": [name for _, name in made]}
-        faces = [("emb.npy", f"sha256:{_hex('e', n)}"), ("states.json", f"sha256:{_hex('s', n % 9)}")]
+        faces = [
+            ("emb.npy", f"sha256:{_hex('e', n)}"),
+            ("states.json", f"sha256:{_hex('s', n % 9)}"),
+        ]
         yield _hex("read", n), "read", canonical(asked), faces
 
 
@@ -105,7 +109,7 @@ def measure(folder: Path, renders: int) -> dict[str, Any]:
     print(f"{len(keys):,} steps written in {time.perf_counter() - wall_s:.0f} s", flush=True)
     opened, opened_cpu, ledger = milliseconds(lambda: Ledger.open(folder))
     asked = [keys[(n * 7919) % len(keys)] for n in range(LOOKUPS)]
-    times = [milliseconds(lambda key=key: ledger.outputs(key)) for key in asked]
+    times = [milliseconds(partial(ledger.outputs, key)) for key in asked]
     assert all(answer for _, _, answer in times)
     walls, cpus = sorted(t[0] for t in times), [t[1] for t in times]
     run = keys[len(keys) // 2 : len(keys) // 2 + RUN_STEPS]

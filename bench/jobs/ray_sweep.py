@@ -2,9 +2,10 @@
 
     python -m bench.jobs.executors --only sweep
 
-Both start from one training of the demo's persona (so short that its LoRA is worth nothing: what is compared is bytes, not
-likeness) and ask for the same cells: checkpoints x strengths, each rendered and read. Every chosen order's worker gets SIGKILL
-while it is at work, one machine of the cluster is taken away halfway, and then every output of every step is compared.
+Both start from one training of the demo's persona (so short that its LoRA is worth nothing: what is compared is
+bytes, not likeness) and ask for the same cells: checkpoints x strengths, each rendered and read. Every chosen
+order's worker gets SIGKILL while it is at work, one machine of the cluster is taken away halfway, and then every
+output of every step is compared.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ def ray_sweep(folder: Path) -> dict[str, Any]:
 
     cluster = Cluster()
     nodes = [
-        cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE_BYTES, include_dashboard=False)
+        cluster.add_node(
+            num_cpus=1, num_gpus=0, object_store_memory=STORE_BYTES, include_dashboard=False
+        )
         for _ in range(NODES)
     ]
     killed: list[str] = []

@@ -29,7 +29,11 @@ def add(subparsers: Nouns) -> None:
         examples=["vultus doctor", "vultus doctor ada", "vultus doctor --json"],
     )
     parser.add_argument(
-        "workspace", type=Path, nargs="?", default=Path(), help="workspace whose bases are looked at"
+        "workspace",
+        type=Path,
+        nargs="?",
+        default=Path(),
+        help="workspace whose bases are looked at",
     )
     parser.set_defaults(handle=_handle)
 

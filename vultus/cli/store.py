@@ -198,7 +198,9 @@ def _sweep(args: argparse.Namespace) -> int:
         lines.append(f"{removed} files removed, {_size(size)}")
     elif dead:
         lines.insert(0, f"{len(dead)} files that nothing refers to, {_size(size)}:")
-        lines.append(f"nothing was changed; to remove them: vultus store sweep {args.workspace} --apply")
+        lines.append(
+            f"nothing was changed; to remove them: vultus store sweep {args.workspace} --apply"
+        )
     else:
         lines = ["every stored file is needed"]
     record = {

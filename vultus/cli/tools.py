@@ -32,7 +32,9 @@ def add(subparsers: Nouns) -> None:
         examples=["vultus tools check", "vultus tools check kohya --deep"],
     )
     check.add_argument("name", nargs="?", choices=TOOLS, help="one tool (default: all installed)")
-    check.add_argument("--deep", action="store_true", help="hash every file, whatever it looks like")
+    check.add_argument(
+        "--deep", action="store_true", help="hash every file, whatever it looks like"
+    )
     check.set_defaults(handle=_check)
 
 
@@ -47,7 +49,9 @@ def _install_verb(verbs: Nouns) -> None:
         ],
     )
     install.add_argument("name", choices=TOOLS, help="what to install")
-    install.add_argument("--commit", default="", help="another commit than the pinned one (40 digits)")
+    install.add_argument(
+        "--commit", default="", help="another commit than the pinned one (40 digits)"
+    )
     install.add_argument(
         "--source", default="", help="git address, checkout or folder (default: the tool's own)"
     )
@@ -58,7 +62,10 @@ def _install_verb(verbs: Nouns) -> None:
         "--from", dest="wheels", type=Path, help="folder of wheels instead of the network"
     )
     install.add_argument(
-        "--torch", type=Path, metavar="WHEEL", help="torch from this file, e.g. a build without CUDA"
+        "--torch",
+        type=Path,
+        metavar="WHEEL",
+        help="torch from this file, e.g. a build without CUDA",
     )
     install.set_defaults(handle=_install)
 
@@ -113,7 +120,9 @@ def _check(args: argparse.Namespace) -> int:
     found = {name: current(name).faults(home() / "sound.json", deep=args.deep) for name in names}
     lines = []
     for name, faults in found.items():
-        lines.append(f"{name}: " + ("as it was installed" if not faults else f"{len(faults)} changes"))
+        lines.append(
+            f"{name}: " + ("as it was installed" if not faults else f"{len(faults)} changes")
+        )
         lines += [f"  {fault}" for fault in faults]
         if faults:
             lines.append(f"  next: rm -r {current(name).folder} && vultus tools install {name}")

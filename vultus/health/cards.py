@@ -109,7 +109,9 @@ def cards(folder: Path) -> Iterator[Finding]:
     yield from card_findings(Nvml, torch_cuda())
 
 
-def card_findings(open_library: Callable[[], Nvml], wanted: tuple[int, int] | None) -> Iterator[Finding]:
+def card_findings(
+    open_library: Callable[[], Nvml], wanted: tuple[int, int] | None
+) -> Iterator[Finding]:
     """What the driver says, against the CUDA that torch was built for (None: a build without)."""
     build = "without CUDA" if wanted is None else f"for CUDA {wanted[0]}.{wanted[1]}"
     try:
@@ -121,13 +123,22 @@ def card_findings(open_library: Callable[[], Nvml], wanted: tuple[int, int] | No
         return
     if not handles:
         text = f"driver {driver} sees no card"
-        yield Finding("graphics card", "fault", text, "nvidia-smi; on a pod: stop it and start it again")
+        yield Finding(
+            "graphics card", "fault", text, "nvidia-smi; on a pod: stop it and start it again"
+        )
         return
     text = f"{driver}, runs CUDA {can[0]}.{can[1]}; torch is built {build}"
     if wanted is None:
-        yield Finding("driver", "fault", f"{text}: the card is not used", "env -u PIP_FIND_LINKS make clean setup")
+        yield Finding(
+            "driver",
+            "fault",
+            f"{text}: the card is not used",
+            "env -u PIP_FIND_LINKS make clean setup",
+        )
     elif can[0] < wanted[0]:
-        yield Finding("driver", "fault", text, f"a pod or driver for CUDA {wanted[0]} (R580 or newer for 13)")
+        yield Finding(
+            "driver", "fault", text, f"a pod or driver for CUDA {wanted[0]} (R580 or newer for 13)"
+        )
     else:
         yield Finding("driver", "ok", text)
     for number, handle in enumerate(handles):
@@ -142,7 +153,9 @@ def _card(nvml: Nvml, number: int, handle: Any) -> Iterator[Finding]:
         slow = nvml.slowdowns(handle)
         now, most = nvml.clocks_mhz(handle)
     except OSError as fault:
-        yield Finding(about, "fault", f"does not answer: {fault.strerror}", "nvidia-smi; restart the pod")
+        yield Finding(
+            about, "fault", f"does not answer: {fault.strerror}", "nvidia-smi; restart the pod"
+        )
         return
     text += f", {now} of {most} MHz"
     if slow:

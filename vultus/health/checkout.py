@@ -22,11 +22,13 @@ def checkout(folder: Path, root: Path = ROOT) -> Iterator[Finding]:
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     changed = _git(root, "status", "--porcelain")
     if commit is None or changed is None:
-        yield Finding("source", "note", "git does not answer; the commit is not known", "git status")
+        yield Finding(
+            "source", "note", "git does not answer; the commit is not known", "git status"
+        )
         return
     count = len(changed.splitlines())
     if count:
-        text = f"commit {commit} and {count} changed file{'' if count == 1 else 's'}: results cannot be traced to a commit"
+        text = f"commit {commit} and {count} changed file{'' if count == 1 else 's'}: no commit names this"
         yield Finding("source", "note", text, f"git -C {root} status")
     else:
         yield Finding("source", "ok", f"commit {commit}, nothing changed")

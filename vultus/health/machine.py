@@ -16,6 +16,7 @@ from vultus.health.findings import Finding
 __all__ = ["clock", "machine", "python"]
 
 GIB = 2**30
+LEAST_PYTHON = (3, 11)
 ENOUGH_MEMORY_GIB = 4
 """What the demo needs; training full-size SDXL asks for a card with 24 GB."""
 
@@ -33,10 +34,10 @@ def python(folder: Path) -> Iterator[Finding]:
     """The interpreter."""
     del folder
     text = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    if sys.version_info >= (3, 11):
-        yield Finding("Python", "ok", text)
-    else:
+    if sys.version_info[:2] < LEAST_PYTHON:
         yield Finding("Python", "fault", text, "install Python 3.11 or newer")
+    else:
+        yield Finding("Python", "ok", text)
 
 
 def machine(folder: Path) -> Iterator[Finding]:
@@ -113,7 +114,9 @@ def _is_synchronised() -> bool | None:
     """Whether the kernel's clock follows a time server; None where it does not tell."""
     try:
         library = ctypes.CDLL(None, use_errno=True)
-        state = ctypes.create_string_buffer(512)  # struct timex, more than large enough; all zero: only ask
+        state = ctypes.create_string_buffer(
+            512
+        )  # struct timex, more than large enough; all zero: only ask
         if library.adjtimex(state) < 0:
             return None
     except (OSError, AttributeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -20,7 +19,11 @@ RIVALS = (
 )
 """Pairs that overwrite each other's files: with both installed, removing one breaks the other."""
 
-EXTRAS = {"bitsandbytes": "8-bit optimizers", "ray": "the executor ray", "apprise": "notices to services"}
+EXTRAS = {
+    "bitsandbytes": "8-bit optimizers",
+    "ray": "the executor ray",
+    "apprise": "notices to services",
+}
 MEMORY = "sound.json"
 MEND = "make clean setup"
 
@@ -58,14 +61,18 @@ def version_findings(
     if not missing and not other:
         checked = sum(name in found for name in whole)
         text = f"{checked} are the tested versions"
-        yield Finding("packages", "ok", text + ("" if lock else " (no lock here: direct ones only)"))
+        yield Finding(
+            "packages", "ok", text + ("" if lock else " (no lock here: direct ones only)")
+        )
     for first, second in RIVALS:
         if first in found and second in found:
             text = f"{first} and {second} are both installed and overwrite each other"
             yield Finding("packages", "fault", text, MEND)
     here = [f"{name} {found[name]}" for name in EXTRAS if name in found]
     absent = [f"{name} ({what})" for name, what in EXTRAS.items() if name not in found]
-    text = "; ".join(filter(None, (", ".join(here), "not here: " + ", ".join(absent) if absent else "")))
+    text = "; ".join(
+        filter(None, (", ".join(here), "not here: " + ", ".join(absent) if absent else ""))
+    )
     yield Finding("extras", "ok" if here else "note", text)
 
 
@@ -79,7 +86,9 @@ def files(folder: Path) -> Iterator[Finding]:
         yield Finding("installed files", "ok", f"{looked:,} as their records say, digest {name}")
         return
     first = altered[0]
-    text = f"{len(altered)} of {looked:,} are not as installed, first {first.path} of {first.package}, which {first.what}"
+    text = (
+        f"{len(altered)} of {looked:,} are not as installed, first {first.path}, which {first.what}"
+    )
     yield Finding("installed files", "fault", text, MEND)
 
 
@@ -112,4 +121,4 @@ def _lock() -> dict[str, str]:
     names = [row["name"] for row in rows]
     once = {row["name"]: row.get("version", "") for row in rows if names.count(row["name"]) == 1}
     once.pop("vultus", None)
-    return once if sys.version_info >= (3, 11) else {}
+    return once

@@ -37,5 +37,5 @@ def weights(folder: Path) -> Iterator[Finding]:
         if digest:
             yield Finding(about, "ok", f"unchanged since it was last hashed, {digest[:19]}")
         else:
-            text = "not hashed yet, or changed since: the next run hashes it, and asks for everything anew if it changed"
+            text = "not hashed yet, or changed since: the next run hashes it, and makes all anew if it changed"
             yield Finding(about, "note", text)

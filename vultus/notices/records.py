@@ -1,7 +1,7 @@
 """What is told to a person who went away, and to where: the notice, and the `[notify]` table of vultus.toml.
 
-Addresses of services carry secrets (a topic, a token), so that they are never settings: they stand in a file of the user's, one per
-line, and no message or log repeats them.
+Addresses of services carry secrets (a topic, a token), so that they are never settings: they stand in a file of the
+user's, one per line, and no message or log repeats them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Tells a notice on every way that is set, and never lets a way that fails fail the job.
 
-A failed notice is a line in the log and in what `announce` returns; it is never raised, it never waits longer than SEND_S, and it
-never repeats an address, which carries a secret.
+A failed notice is a line in the log and in what `announce` returns; it is never raised, it never waits longer than
+SEND_S, and it never repeats an address, which carries a secret.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def announce(notice: Notice, spec: NotifySpec, folder: Path) -> Told:
     told = {name: _try(way) for name, way in ways.items()}
     for name, why in told.items():
         if why:
-            logger(__name__).warning("the notice %r was not told by %s: %s", notice.title, name, why)
+            logger(__name__).warning(
+                "the notice %r was not told by %s: %s", notice.title, name, why
+            )
     return told
 
 
@@ -112,7 +114,9 @@ def _post(notice: Notice, path: Path) -> None:
     if not sender.notify(
         title=notice.title, body=notice.body or notice.title, notify_type=kinds[notice.event]
     ):
-        raise _NotToldError(f"at least one of the {len(addresses)} services in {path} did not take it")
+        raise _NotToldError(
+            f"at least one of the {len(addresses)} services in {path} did not take it"
+        )
 
 
 def _path(words: str, folder: Path) -> Path:

@@ -77,9 +77,7 @@ def places_sentence(places: Sequence[Place]) -> str:
         for place in places
     ]
     names = sorted({name for place in places for name in place.environment})
-    differ = [
-        name for name in names if len({str(one.environment.get(name)) for one in places}) > 1
-    ]
+    differ = [name for name in names if len({str(one.environment.get(name)) for one in places}) > 1]
     return (
         f"The work was done in {len(places)} environments, {'; '.join(done)}, that differ in "
         f"{', '.join(differ)}: what is compared here is compared across them."

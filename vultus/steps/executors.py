@@ -1,10 +1,10 @@
 """Who does the work of a run: this process, workers on this machine, or a Ray cluster, by one word.
 
-    auto            workers on this machine: one per graphics card where the bases are large, else one per core up to two
-    inline          this process alone
-    local:N         N workers on this machine, each with a graphics card of its own where there are any
-    ray             a Ray cluster: the one that RAY_ADDRESS names, else one started here for the run
-    ray:HOST:PORT   the Ray cluster at this address
+auto            workers on this machine: one per graphics card where the bases are large, else one per core up to two
+inline          this process alone
+local:N         N workers on this machine, each with a graphics card of its own where there are any
+ray             a Ray cluster: the one that RAY_ADDRESS names, else one started here for the run
+ray:HOST:PORT   the Ray cluster at this address
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What runs on a Ray worker: one hand that does one order after another and keeps what is dear to load.
 
 It knows no ledger: outputs go back to the driver, which alone writes. Where the driver's disk is visible here (a
-machine with several cards, a shared disk), the hand works in the step's own scratch folder, so that a killed training goes
-on where it was. Elsewhere it works in a folder of its own and sends the outputs back in pieces; what a killed training
-had saved there is lost with the machine.
+machine with several cards, a shared disk), the hand works in the step's own scratch folder, so that a killed
+training goes on where it was. Elsewhere it works in a folder of its own and sends the outputs back in pieces; what
+a killed training had saved there is lost with the machine.
 
 Answers are streamed: {"advance": n, "note", "remembered"}, {"piece": [output, path inside, first, bytes]}, and last
 {"outputs": {name: path or ""}, "environment": {...}} | {"fault": {...}} | {"crash": text}.
@@ -51,7 +51,9 @@ class RayHand:
         )
         self._home = Path(tempfile.mkdtemp(prefix="vultus-ray-"))
         self._packer = Packer()
-        self._thread = ThreadPoolExecutor(1)  # one thread for all orders: what is resident is not locked
+        self._thread = ThreadPoolExecutor(
+            1
+        )  # one thread for all orders: what is resident is not locked
 
     def about(self) -> dict[str, Any]:
         """Process, version, place, and whether the driver's disk is seen from here."""
@@ -76,9 +78,7 @@ class RayHand:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft.rename(target)
 
-    def perform(
-        self, order: Mapping[str, Any], parcels: Mapping[str, Parcel]
-    ) -> Iterator[Answer]:
+    def perform(self, order: Mapping[str, Any], parcels: Mapping[str, Parcel]) -> Iterator[Answer]:
         """Do one order and stream the answers."""
         answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
         done = self._thread.submit(self._work, order, parcels, answers)

@@ -1,10 +1,10 @@
 """The executor on Ray Core: one actor per lane, on whatever machines the cluster has.
 
-Ray starts processes, finds free cards and tells of deaths; nothing else is asked of it. Steps are idempotent and keyed, so
-a lost worker, a lost machine and a dead driver cost a retry of the step they were at, and no state of Ray's is ever
-needed again: resuming reads the ledger. Known faults of Ray that this is written around: memory held by idle workers
-(the actors are ended with the run), orphaned children (2.60 gives every worker a process group of its own and ends
-that), telemetry (switched off).
+Ray starts processes, finds free cards and tells of deaths; nothing else is asked of it. Steps are idempotent and
+keyed, so a lost worker, a lost machine and a dead driver cost a retry of the step they were at, and no state of
+Ray's is ever needed again: resuming reads the ledger. Known faults of Ray that this is written around: memory held
+by idle workers (the actors are ended with the run), orphaned children (2.60 gives every worker a process group of
+its own and ends that), telemetry (switched off).
 
 Sources: Ray 2.60 documentation, "Actors" and "Fault tolerance"; ray-project/ray issues 26118, 30414, 31451, 38439.
 """
@@ -202,7 +202,11 @@ class RayWorker:
             if self._ended:
                 raise CancelledError("the worker was ended")
             self._hand = actor.remote(
-                str(cluster.folder), cluster.probe, cluster.word, WORKERS_LOCK, cluster.environment()
+                str(cluster.folder),
+                cluster.probe,
+                cluster.word,
+                WORKERS_LOCK,
+                cluster.environment(),
             )
             hand = self._hand
         asked = hand.about.remote()

@@ -27,6 +27,7 @@ Work = Callable[[Path], Mapping[str, Path]]
 and returns its outputs: names to files or folders inside the working folder. A name should carry
 the suffix that readers of the file expect, e.g. "lora.safetensors"."""
 
+
 class Made(dict[str, Path]):
     """Outputs of work that was done in another place than this process, and that place's environment."""
 

@@ -37,13 +37,8 @@ from vultus.core.locks import Lock, held, is_held
 from vultus.store.blobs import Blobs, is_stored_id
 from vultus.store.database import connect, store_errors, transaction
 from vultus.store.migrations import migrate
-from vultus.store.records import (
-    AttemptRecord,
-    AttemptState,
-    Request,
-    StepRecord,
-    environment_digest,
-)
+from vultus.store.records import AttemptRecord, AttemptState, Request, StepRecord
+from vultus.store.records import environment_digest as digest_of
 from vultus.store.rows import ATTEMPTS, attempt_of, step_of
 
 __all__ = ["Ledger"]
@@ -266,8 +261,7 @@ class Ledger:
     def live(self) -> tuple[set[str], set[str]]:
         """Every content id that a step gave, and every one that a step was asked with.
 
-        The first must be here in whole; of the second only some ever were (a base's digest is
-        named, its file lies elsewhere).
+        The first must be here in whole; of the second some never were (a base is only named).
         """
         gave = {row["content_id"] for row in self.rows("SELECT content_id FROM output")}
         asked: set[str] = set()
@@ -336,7 +330,7 @@ class Ledger:
 
     def _environment(self, environment: Mapping[str, Any]) -> str:
         """Keep an environment once, and return what stands for it in an attempt."""
-        digest = environment_digest(environment)
+        digest = digest_of(environment)
         text = json.dumps(dict(environment), sort_keys=True)
         self._do("INSERT INTO environment VALUES (?, ?) ON CONFLICT DO NOTHING", digest, text)
         return f"@{digest}"

@@ -90,6 +90,7 @@ _M001 = (
     """,
 )
 
+
 def m002_environments(database: sqlite3.Connection) -> None:
     """Environments once each instead of in every attempt, and indexes for the questions of reports.
 

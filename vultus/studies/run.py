@@ -312,9 +312,7 @@ def _refuse_no_scale(scales: Sequence[Scale]) -> None:
     )
 
 
-def _looked_back(
-    given: Given, keys: Sequence[str]
-) -> tuple[tuple[Stage, ...], tuple[Place, ...]]:
+def _looked_back(given: Given, keys: Sequence[str]) -> tuple[tuple[Stage, ...], tuple[Place, ...]]:
     """How long each kind of work took and where it was done, whenever that was."""
     with Ledger.open(given.workspace.memory) as ledger:
         spent = spent_on(ledger, keys)

@@ -158,7 +158,7 @@ def _call(words: Sequence[str], environment: dict[str, str], otherwise: str) -> 
     if done.returncode:
         said = [line for line in done.stderr.strip().splitlines() if line.strip()]
         raise ToolError(
-            f"{otherwise}: {' '.join(said[-4:]) or done.returncode}",
+            f"{otherwise}: {' '.join(line.strip() for line in said[-8:]) or done.returncode}",
             where=" ".join(words[:4]),
             next_command="mend what is named and run the same command again; nothing was changed",
         )

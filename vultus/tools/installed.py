@@ -9,8 +9,8 @@ files, whoever installed them and wherever; a file that no longer hashes to its 
     digest    64 hex digits; sha256 over names, versions and hashed lines of all packages, without what tells only
               of the place and the moment of installing (scripts with the interpreter's path, INSTALLER, .pyc files)
 
-Hashing 1.3 GB takes ten seconds, so that a package that was found sound is remembered by the size, time of change and inode of
-all its files: a second look costs one `stat` per file. `deep` looks at the bytes in any case.
+Hashing 1.3 GB takes ten seconds, so that a package that was found sound is remembered by the size, time of change
+and inode of all its files: a second look costs one `stat` per file. `deep` looks at the bytes in any case.
 """
 
 from __future__ import annotations

@@ -88,10 +88,12 @@ def tool_folder(name: str) -> Path:
 
 def installed(name: str) -> list[ToolPlace]:
     """Every whole environment of a tool, the newest last."""
-    places = []
-    for path in tool_folder(name).glob(f"*/{RECORD}"):
-        if not path.parent.is_symlink() and not path.parent.name.startswith("."):
-            places.append(ToolPlace(path.parent, json.loads(path.read_text(encoding="utf-8"))))
+    records = [
+        path
+        for path in tool_folder(name).glob(f"*/{RECORD}")
+        if not path.parent.is_symlink() and not path.parent.name.startswith(".")
+    ]
+    places = [ToolPlace(p.parent, json.loads(p.read_text(encoding="utf-8"))) for p in records]
     return sorted(places, key=lambda place: float(place.record["built_at"]))
 
 

@@ -1,8 +1,9 @@
-"""The source of a foreign tool: fetched from a git address or a folder at one commit, and known by the digest of its files.
+"""The source of a foreign tool: fetched from a git address or a folder at one commit, known by a digest.
 
-A commit's name is a sha1 and says which commit was asked for. The code digest is a sha256 over every Python file: it is pinned in
-the recipe and says that what will be executed is what was reviewed, also where the source is a plain folder without git history. The tree
-digest covers every file; it is recorded at the install, so that a later change of any of them is noticed.
+A commit's name is a sha1 and says which commit was asked for. The code digest is a sha256 over every Python file:
+it is pinned in the recipe and says that what will be executed is what was reviewed, also where the source is a
+plain folder without git history. The tree digest covers every file; it is recorded at the install, so that a later
+change of any of them is noticed.
 
 **Notation**
 
@@ -98,7 +99,9 @@ def _git(where: Path, *words: str) -> bytes:
             "git is not installed", expected="git, to fetch a tool", next_command="apt install git"
         ) from absent
     except subprocess.TimeoutExpired as late:
-        raise ToolError(f"git gave no answer within {FETCH_S:.0f} s", where=" ".join(words)) from late
+        raise ToolError(
+            f"git gave no answer within {FETCH_S:.0f} s", where=" ".join(words)
+        ) from late
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ToolError(
