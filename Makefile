@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-jobs lock lock-tools clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -52,9 +52,17 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
 
+bench-jobs: setup ## Executors, ledger, --help (figures to bench/results; Ray's rows need VULTUS_EXTRAS=ray)
+	$(PYTHON) -m bench.jobs.help
+	$(PYTHON) -m bench.jobs.ledger
+	$(PYTHON) -m bench.jobs.executors $(ARGS)
+
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple
 	$(UV) export --quiet --frozen --no-emit-project --only-group bootstrap -o locks/uv.txt
+
+lock-tools: setup ## Renew the locks of kohya and ComfyUI after a change of their requirements, from PyPI alone
+	$(PYTHON) scripts/tool_locks.py
 
 clean: ## Remove what set-up and tools made (never a workspace, never a report)
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from vultus.cli.main import main
+from vultus.steps.step import Step
 from vultus.store.census import count, places_of, spent_on
 from vultus.store.ledger import Ledger
-from vultus.steps.step import Step
 
 HERE, THERE = {"machine": "pod", "torch": "2.13"}, {"machine": "pod", "torch": "2.14"}
 
@@ -64,7 +64,10 @@ def test_show_tells_a_step_by_its_first_digits(
 def test_verify_finds_a_changed_a_missing_and_a_torn_thing(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(capsys, "store", "verify", str(workspace), "--quiet") == (0, {"files": 6, "faults": []})
+    assert told(capsys, "store", "verify", str(workspace), "--quiet") == (
+        0,
+        {"files": 6, "faults": []},
+    )
     with Ledger.open(workspace / ".vultus") as ledger:
         changed = ledger.blobs.path(ledger.blobs.put_bytes(b"weights"))
         gone = ledger.blobs.path(ledger.blobs.put_bytes(b"a"))

@@ -70,9 +70,7 @@ def test_a_changed_file_is_a_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("free_gib", "state"), [(0.5, "fault"), (5.0, "note"), (200.0, "ok")], ids=str
 )
-def test_the_disk(
-    monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str
-) -> None:
+def test_the_disk(monkeypatch: pytest.MonkeyPatch, free_gib: float, state: str) -> None:
     usage = SimpleNamespace(free=int(free_gib * 2**30))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     disk = one(list(machine(Path("/ada"))), "disk")

@@ -76,7 +76,9 @@ def test_a_way_that_hangs_is_left_behind(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_service_hears_it_and_no_address_is_repeated(tmp_path: Path) -> None:
-    pytest.importorskip("apprise", reason="LOUD: the extra `notify` (apprise) is not installed here")
+    pytest.importorskip(
+        "apprise", reason="LOUD: the extra `notify` (apprise) is not installed here"
+    )
     heard: list[dict[str, str]] = []
 
     class Service(BaseHTTPRequestHandler):

@@ -36,7 +36,9 @@ def test_words(words: str, executor: Executor, monkeypatch: pytest.MonkeyPatch) 
     assert parse_executor(words) == executor
 
 
-@pytest.mark.parametrize("words", ["", "local", "local:0", "local:65", "local:x", "rai", "ray:", "inline:2"])
+@pytest.mark.parametrize(
+    "words", ["", "local", "local:0", "local:65", "local:x", "rai", "ray:", "inline:2"]
+)
 def test_other_words_are_refused(words: str) -> None:
     with pytest.raises(UnknownNameError, match="no executor"):
         parse_executor(words)

@@ -1,4 +1,4 @@
-"""What runs on a Ray worker, without Ray: orders on a shared disk and on a machine that sees none of the driver's files."""
+"""What runs on a Ray worker, without Ray: on a shared disk, and on a machine that sees no file of the driver."""
 
 from __future__ import annotations
 

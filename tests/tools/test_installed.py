@@ -23,7 +23,9 @@ def site_with(folder: Path, *names: str) -> Path:
 def test_equal_files_have_one_name_wherever_they_lie(tmp_path: Path) -> None:
     one, other = site_with(tmp_path / "a", "x", "y"), site_with(tmp_path / "b", "x", "y")
     record = other / "x-1.0.dist-info" / "RECORD"
-    with record.open("a") as file:  # what tells only of the place: scripts, the installer's name, .pyc
+    with record.open(
+        "a"
+    ) as file:  # what tells only of the place: scripts, the installer's name, .pyc
         file.write("../../../bin/x,sha256=AAAA,1\nx-1.0.dist-info/INSTALLER,sha256=BBBB,2\n")
         file.write("__pycache__/x.pyc,sha256=CCCC,1\n")
     assert [p.name for p in packages_in(one)] == ["x", "y"]

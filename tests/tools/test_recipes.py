@@ -1,4 +1,4 @@
-"""The committed recipes and locks: every package pinned and hashed, made from the requirements that stand beside them."""
+"""The committed recipes and locks: every package pinned and hashed, made from the requirements beside them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ import pytest
 from tests.whole.test_pools import _bad, _render
 from vultus.steps.orders import Do, Done, Order, Task
 from vultus.steps.pools import InlinePool
-from vultus.steps.ray_pool import RayPool
+from vultus.steps.ray_pool import RayPool, _import_ray
 from vultus.store.ledger import Ledger
 from vultus.testing.planted import make_base
 from vultus.testing.pool import check_pool
@@ -53,8 +53,7 @@ pool.close()
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """Four machines of one core each, on loopback."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"
+    _import_ray()  # what it says to Ray's environment holds for the whole cluster
     from ray.cluster_utils import Cluster
 
     made = Cluster()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vultus.core import specs
 from vultus.core.errors import ToolError, UnknownNameError
 from vultus.core.keys import content_id
 from vultus.core.registry import hint
-from vultus.core.specs import setting
 from vultus.tools.source import is_commit
 
 __all__ = ["Recipe", "find_recipe", "lock_without_torch", "recipe_names"]
@@ -22,17 +21,23 @@ _TORCH = re.compile(r"(torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z0-9-]+)==")
 
 @dataclass(frozen=True)
 class Recipe:
-    """recipe.toml of a tool."""
+    """recipe.toml of a tool, and the folder that holds it and its lock."""
 
-    name: str = setting(help="name of the tool")
-    about: str = setting(help="what it is")
-    source: str = setting(help="git address, or a folder")
-    commit: str = setting(help="the commit, 40 hex digits", low=40, high=40)
-    code: str = setting(help="digest of that commit's Python files; empty = told, not checked")
-    python: str = setting(help="version of Python its lock was made for")
-    entry: str = setting(help="the program that is started")
-    imports: tuple[str, ...] = setting((), help="what must import after the build")
-    folder: str = setting("", help="where the recipe and its lock lie")
+    name: str
+    about: str
+    source: str
+    """git address, or a folder"""
+    commit: str
+    """40 hex digits"""
+    code: str
+    """digest of that commit's Python files; empty = told, not checked"""
+    python: str
+    """version of Python that its lock was made for"""
+    entry: str
+    """the program that is started"""
+    imports: tuple[str, ...]
+    """what must import after the build"""
+    folder: str
 
     @property
     def lock(self) -> Path:
@@ -71,7 +76,9 @@ def find_recipe(name: str, root: Path = RECIPES) -> Recipe:
         raise UnknownNameError(
             f"there is no tool {name!r}{hint(name, known)}", expected=f"one of {', '.join(known)}"
         )
-    return replace(specs.load(Recipe, root / name / "recipe.toml"), folder=str(root / name))
+    table = tomllib.loads((root / name / "recipe.toml").read_text(encoding="utf-8"))
+    table["imports"] = tuple(table["imports"])
+    return Recipe(**table, folder=str(root / name))
 
 
 def lock_without_torch(lock: str) -> str:
