@@ -164,9 +164,15 @@ def files_of_a_user() -> dict[str, type[Any]]:
     """Return the files a user writes, each with its spec."""
     from vultus.datasets.persona import PERSONA_FILE, Persona
     from vultus.faces.packs import PackSpec
+    from vultus.notices.records import NotifySpec
     from vultus.studies.plan import PLAN_FILE, RunSpec
 
-    return {PERSONA_FILE: Persona, PLAN_FILE: RunSpec, "pack.toml": PackSpec}
+    return {
+        PERSONA_FILE: Persona,
+        PLAN_FILE: RunSpec,
+        "pack.toml": PackSpec,
+        "notify.toml": NotifySpec,
+    }
 
 
 def _range(one: Setting) -> str:

@@ -14,7 +14,7 @@ import pytest
 from vultus.cli.main import main
 from vultus.notices import send
 from vultus.notices.records import EVENTS, Notice, NotifySpec
-from vultus.notices.send import announce
+from vultus.notices.send import announce, tell_home
 from vultus.testing.planted import make_workspace
 
 NOTICE = Notice("done", "This LoRA draws Ada.", ("m10 8.4",), "ada")
@@ -101,6 +101,19 @@ def test_a_service_hears_it_and_no_address_is_repeated(tmp_path: Path) -> None:
     told = announce(NOTICE, NotifySpec(services="services.txt"), tmp_path)
     server.shutdown()
     assert "line 2" in told["services"] and "hidden" not in told["services"]
+
+
+def test_what_belongs_to_no_workspace_is_told_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VULTUS_HOME", str(tmp_path))
+    late = Notice("deadline", "the job is late", job="j1")
+    assert tell_home(late) == {}, "no file, nobody to tell"
+    (tmp_path / "notify.toml").write_text('file = "late.jsonl"\n')
+    assert tell_home(late) == {"file": ""}
+    assert json.loads((tmp_path / "late.jsonl").read_text())["job"] == "j1"
+    (tmp_path / "notify.toml").write_text('fiel = "late.jsonl"\n')
+    assert "fiel" in tell_home(late)["file"]
 
 
 def test_the_trial_says_what_would_happen(

@@ -114,7 +114,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from vultus.tools.places import current, home, installed
+    from vultus.core.home import home
+    from vultus.tools.places import current, installed
 
     names = [args.name] if args.name else [name for name in TOOLS if installed(name)]
     found = {name: current(name).faults(home() / "sound.json", deep=args.deep) for name in names}

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
+from vultus.core.home import home
 from vultus.health.findings import Finding
 from vultus.tools.installed import check_files, packages_digest, packages_in, sites
-from vultus.tools.places import current, home, installed
+from vultus.tools.places import current, installed
 from vultus.tools.recipe import recipe_names
 
 __all__ = ["RIVALS", "files", "foreign_tools", "pins", "version_findings"]

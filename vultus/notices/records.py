@@ -49,7 +49,8 @@ class Notice:
 
 @dataclass(frozen=True)
 class NotifySpec:
-    """Who is told when a run ends. Nothing is told unless one of file, command or services is set."""
+    """Who is told when a run ends: the table `notify` of vultus.toml; for jobs that die or miss their
+    deadline notify.toml in the home folder. Nothing is told unless file, command or services is set."""
 
     on: tuple[str, ...] = setting(
         EVENTS, help="what is told: done, failed, undecided, deadline", choices=EVENTS

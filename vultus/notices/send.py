@@ -13,12 +13,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from vultus.core import specs
+from vultus.core.errors import VultusError
+from vultus.core.home import home
 from vultus.core.log import logger
 from vultus.notices.records import Notice, NotifySpec
 
-__all__ = ["SEND_S", "Told", "announce"]
+__all__ = ["HOME_FILE", "SEND_S", "Told", "announce", "tell_home"]
 
 SEND_S = 30.0
+HOME_FILE = "notify.toml"
 
 Told = dict[str, str]
 """way -> "" when it was told, else why not"""
@@ -42,6 +46,21 @@ def announce(notice: Notice, spec: NotifySpec, folder: Path) -> Told:
                 "the notice %r was not told by %s: %s", notice.title, name, why
             )
     return told
+
+
+def tell_home(notice: Notice) -> Told:
+    """Tell a notice to whoever `notify.toml` in the home folder names: for what belongs to no workspace, such as a
+    job that died or missed its deadline. Never raises; no file means nobody.
+    """
+    path = home() / HOME_FILE
+    if not path.is_file():
+        return {}
+    try:
+        spec = specs.load(NotifySpec, path)
+    except VultusError as fault:
+        logger(__name__).warning("%s names nobody: %s", path, fault.what)
+        return {"file": fault.what}
+    return announce(notice, spec, path.parent)
 
 
 def _try(way: Callable[[], None]) -> str:

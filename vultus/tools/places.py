@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from vultus.core.errors import ToolError
+from vultus.core.home import home
 from vultus.tools.installed import check_files, packages_digest
 from vultus.tools.source import tree_digest
 
-__all__ = ["RECORD", "ToolPlace", "current", "home", "installed", "tool_folder", "use"]
+__all__ = ["RECORD", "ToolPlace", "current", "installed", "tool_folder", "use"]
 
 RECORD = "environment.json"
 
@@ -73,12 +74,6 @@ class ToolPlace:
         if tree_digest(self.source) != self.record["tree"]:
             told.append(f"{self.source} is not the commit that was installed")
         return told
-
-
-def home() -> Path:
-    """The folder for what outlives a workspace: `VULTUS_HOME`, on pods the durable disk."""
-    named = os.environ.get("VULTUS_HOME", "")
-    return Path(named).expanduser() if named else Path.home() / ".local" / "share" / "vultus"
 
 
 def tool_folder(name: str) -> Path:
