@@ -113,8 +113,8 @@ def test_a_git_address_at_a_commit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["nothing", "no vultus"])
 def test_what_is_missing_is_said(tmp_path: Path, what: str) -> None:
     (tmp_path / "empty").mkdir()
-    extra = {} if what == "nothing" else {"VULTUS_SOURCE": str(tmp_path / "empty")}
-    done = start(tmp_path, **extra)
+    source = "" if what == "nothing" else str(tmp_path / "empty")
+    done = start(tmp_path, VULTUS_SOURCE=source)
     assert done.returncode == 1
     assert ("VULTUS_SOURCE" if what == "nothing" else "holds no Vultus") in done.stderr
 
