@@ -21,6 +21,9 @@ always means a mistake of ours.
      ├─ StoreError           the workspace's memory
      │   ├─ TornBlobError    a stored file is missing or altered
      │   └─ BusyError        another process holds the lock
+     ├─ JobError             a detached command that cannot be started, found or stopped
+     │   ├─ CardBusyError    a graphics card that is not free
+     │   └─ NeighbourError   a ComfyUI that does not answer or does not come back
      ├─ StepError            a unit of work that said no
      │   └─ WorkerLostError  the process that did the work ended without a word
      └─ CancelledError       the user, or a budget, stopped the work
@@ -33,12 +36,15 @@ from dataclasses import dataclass
 
 __all__ = [
     "BusyError",
+    "CardBusyError",
     "CancelledError",
     "DatasetError",
     "DiskError",
     "FaceError",
     "Fault",
+    "JobError",
     "MissingExtraError",
+    "NeighbourError",
     "PackError",
     "PictureError",
     "RenderError",
@@ -176,6 +182,18 @@ class TornBlobError(StoreError):
 
 class BusyError(StoreError):
     """Another living process holds the lock."""
+
+
+class JobError(VultusError):
+    """A detached command that cannot be started, found, stopped or resumed."""
+
+
+class CardBusyError(JobError):
+    """A graphics card whose lock or memory others hold; the message says who."""
+
+
+class NeighbourError(JobError):
+    """A ComfyUI that does not answer, cannot be stopped, or does not come back as it was."""
 
 
 class StepError(VultusError):
