@@ -35,7 +35,9 @@ def add(subparsers: Nouns) -> None:
         examples=["vultus jobs list", "vultus jobs follow last", "vultus jobs resume --all"],
     )
     verbs: Nouns = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
-    listing = verb(verbs, "list", help="list the jobs of this machine", examples=["vultus jobs list"])
+    listing = verb(
+        verbs, "list", help="list the jobs of this machine", examples=["vultus jobs list"]
+    )
     listing.set_defaults(handle=_list)
     show = verb(
         verbs,
@@ -67,7 +69,9 @@ def add(subparsers: Nouns) -> None:
         examples=["vultus jobs resume 3", "vultus jobs resume --all"],
     )
     resume.add_argument("job", nargs="?", help="number of the job, or last")
-    resume.add_argument("--all", action="store_true", help="every unfinished job nobody looks after")
+    resume.add_argument(
+        "--all", action="store_true", help="every unfinished job nobody looks after"
+    )
     resume.set_defaults(handle=_resume)
     queue = verb(
         verbs,
@@ -139,7 +143,8 @@ def _show(args: argparse.Namespace) -> int:
     log = tail(job.log, 12)
     lines = [
         f"job {job.id}: {_command(job)}",
-        f"  standing  {row['standing']}" + (f" (exit code {row['exit_code']})" if _over(row) else ""),
+        f"  standing  {row['standing']}"
+        + (f" (exit code {row['exit_code']})" if _over(row) else ""),
         f"  folder    {row['folder']}",
         f"  attempt   {row['attempt']}",
         f"  time      {_spent(row)}",
@@ -186,8 +191,8 @@ def _follow(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"\njob {job.id} goes on; stop it with: vultus jobs stop {job.id}", file=sys.stderr)
         return EXIT_DONE
-    if not args.json:
-        print("" if sys.stdout.isatty() else "", end="\n" if sys.stdout.isatty() else "")
+    if sys.stdout.isatty() and not args.json:
+        print()
     return EXIT_DONE if args.json else _ended(args, job)
 
 
@@ -307,8 +312,7 @@ def _row(row: dict[str, Any]) -> str:
     share = progress.get("fraction")
     far = f"{100 * share:3.0f} %" if share is not None else "    -"
     return (
-        f"{row['id']:>4}  {row['standing']:<9} {far}  {_spent(row):>12}"
-        f"  {' '.join(row['command'])}"
+        f"{row['id']:>4}  {row['standing']:<9} {far}  {_spent(row):>12}  {' '.join(row['command'])}"
     )
 
 

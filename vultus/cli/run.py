@@ -20,7 +20,12 @@ def add(subparsers: Nouns) -> None:
         subparsers,
         "run",
         help="curate, train, sweep, score and confirm a workspace, and write its report",
-        examples=["vultus run ada", "vultus run ada --detach", "vultus run ada --json", "vultus run . --retry-failed"],
+        examples=[
+            "vultus run ada",
+            "vultus run ada --detach",
+            "vultus run ada --json",
+            "vultus run . --retry-failed",
+        ],
     )
     parser.add_argument(
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"

@@ -36,8 +36,8 @@ from dataclasses import dataclass
 
 __all__ = [
     "BusyError",
-    "CardBusyError",
     "CancelledError",
+    "CardBusyError",
     "DatasetError",
     "DiskError",
     "FaceError",

@@ -70,9 +70,7 @@ def attach() -> Attached | None:
         return None
     job = JobFolder(Path(folder))
     attached = Attached(job, int(os.environ.pop(ATTEMPT_VARIABLE, "1")))
-    write_json(
-        job.path / "worker.json", {"attempt": attached.attempt, **this_process().to_json()}
-    )
+    write_json(job.path / "worker.json", {"attempt": attached.attempt, **this_process().to_json()})
     mirror_to(job.progress_file)
     os.environ[PROGRESS_VARIABLE] = str(job.progress_file)
     attached.watch()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -108,6 +109,10 @@ class ComfyServer:
         entry = found.get(prompt_id) if isinstance(found, dict) else None
         return dict(entry) if isinstance(entry, dict) else None
 
+    def forget(self, prompt_id: str) -> None:
+        """Drop what became of a prompt, so that an old outcome is not taken for a new one."""
+        self._json("POST", "/history", {"delete": [prompt_id]})
+
     def interrupt(self, prompt_id: str) -> None:
         """Ask for the end of a running prompt; it comes at its next sampler step."""
         self._json("POST", "/interrupt", {"prompt_id": prompt_id})
@@ -143,8 +148,28 @@ class ComfyServer:
         words = {name: str(image.get(name, "")) for name in ("filename", "subfolder", "type")}
         return self._bytes("GET", "/view?" + urllib.parse.urlencode(words))
 
+    def model_folders(self, kind: str) -> list[str]:
+        """Return where it looks for a kind of model ("loras"), or nothing where it does not tell."""
+        try:
+            found = self._json("GET", "/internal/folder_paths")
+        except NeighbourError:
+            return []  # not a route to depend upon, says its source
+        return [str(one) for one in found.get(kind, [])] if isinstance(found, dict) else []
+
+    def upload(self, name: str, data: bytes) -> str:
+        """Give the server a picture to read; return the name it has there."""
+        mark = "vultus" + os.urandom(8).hex()
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="image"; filename="{name}"\r\n'
+        body = head.encode() + b"Content-Type: image/png\r\n\r\n" + data
+        body += f"\r\n--{mark}--\r\n".encode()
+        answer = json.loads(
+            self._bytes("POST", "/upload/image", body, f"multipart/form-data; boundary={mark}")
+        )
+        return str(answer["name"])
+
     def _json(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        data = self._bytes(method, path, body)
+        raw = None if body is None else json.dumps(body).encode()
+        data = self._bytes(method, path, raw)
         if not data.strip():
             return {}
         try:
@@ -154,12 +179,14 @@ class ComfyServer:
                 f"answers something that is not JSON to {path}", where=self.url
             ) from fault
 
-    def _bytes(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    def _bytes(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/json"
+    ) -> bytes:
         request = urllib.request.Request(
             self.url + path,
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"} if body is not None else {},
+            data=body,
+            headers={"Content-Type": kind} if body is not None else {},
         )
         try:
             with self._open(request, timeout=self._timeout_s) as answer:

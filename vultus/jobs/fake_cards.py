@@ -70,9 +70,7 @@ def plant_cards(folder: Path, sizes_bytes: Sequence[int]) -> list[str]:
 def hold(folder: Path, uuid: str, held_bytes: int, process: Process | None = None) -> None:
     """Let a process (this one, unless told otherwise) hold so much of a card; 0 lets go of it."""
     holder = process or this_process()
-    write_json(
-        folder / uuid / f"{holder.pid}.json", {**holder.to_json(), "bytes": int(held_bytes)}
-    )
+    write_json(folder / uuid / f"{holder.pid}.json", {**holder.to_json(), "bytes": int(held_bytes)})
 
 
 def open_probe() -> FakeProbe:

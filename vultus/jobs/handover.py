@@ -89,9 +89,7 @@ def clear_the_card(
         tell(f"ComfyUI at {server.url} stopped (process {found.process.pid})")
         stopped = True
     wait_s = max(patience_s, FREED_WITHIN_S) if stopped else patience_s
-    return free_or_refuse(
-        card, probe, need_bytes, patience_s=wait_s, clock=clock, breathe=breathe
-    )
+    return free_or_refuse(card, probe, need_bytes, patience_s=wait_s, clock=clock, breathe=breathe)
 
 
 def debts(owed_file: Path) -> list[Capture]:

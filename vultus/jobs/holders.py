@@ -36,11 +36,11 @@ def users_of_device(device_file: str, proc: Path = PROC) -> list[Holder]:
     """Return the processes that have a card's device file open."""
     if not device_file:
         return []
-    found = []
-    for stat in read_stats(proc):
-        if stat.pid != os.getpid() and device_file in _open_files(stat.pid, proc):
-            found.append(Holder(stat.pid, command_line(stat.pid, proc) or stat.name))
-    return found
+    return [
+        Holder(stat.pid, command_line(stat.pid, proc) or stat.name)
+        for stat in read_stats(proc)
+        if stat.pid != os.getpid() and device_file in _open_files(stat.pid, proc)
+    ]
 
 
 def port_owner(port: int, proc: Path = PROC) -> int | None:
@@ -80,9 +80,9 @@ def command_line(pid: int, proc: Path = PROC, most: int = 120) -> str:
 def _open_files(pid: int, proc: Path) -> list[str]:
     found = []
     with suppress(OSError):
-        for entry in os.scandir(proc / str(pid) / "fd"):
+        for entry in (proc / str(pid) / "fd").iterdir():
             with suppress(OSError):
-                found.append(os.readlink(entry.path))
+                found.append(str(entry.readlink()))
     return found
 
 

@@ -13,7 +13,15 @@ from vultus.core import specs
 from vultus.core.specs import setting
 from vultus.jobs.folder import home
 
-__all__ = ["COMFYUI_WAYS", "JOBS_FILE", "CardSpec", "ComfySpec", "GuardSpec", "JobsSpec", "load_settings"]
+__all__ = [
+    "COMFYUI_WAYS",
+    "JOBS_FILE",
+    "CardSpec",
+    "ComfySpec",
+    "GuardSpec",
+    "JobsSpec",
+    "load_settings",
+]
 
 JOBS_FILE = "jobs.toml"
 COMFYUI_WAYS = ("wait", "interrupt", "refuse", "ignore")

@@ -29,7 +29,7 @@ from vultus.jobs.folder import JOB_VARIABLE, JobFolder
 from vultus.jobs.guards import Guards
 from vultus.jobs.logs import rotate
 from vultus.jobs.processes import Process, end_family, identify, is_alive
-from vultus.jobs.records import JobState, Phase, read_json
+from vultus.jobs.records import Phase, read_json
 from vultus.jobs.room import Room
 from vultus.jobs.verdicts import Verdict, judge_end
 
@@ -80,6 +80,8 @@ class Supervisor:
             self._save()
             if self._attend(worker):
                 return
+        elif self.state.phase is Phase.RUNNING and self._over():
+            return  # it ended while nobody looked
         while not self.state.phase.is_finished:
             self._take_job_lock()
             self._enter()
@@ -154,6 +156,10 @@ class Supervisor:
             return True
         # What it had started ends with it, and what does not is ended: it may hold the card.
         end_family(worker, signals=(), whole_session=True, clock=self.clock)
+        return self._over()
+
+    def _over(self) -> bool:
+        """Judge how the last attempt ended; True when the job is over."""
         verdict = judge_end(self.state, self.job.read_exit(self.state.attempt), self._done())
         if verdict.phase.is_finished:
             self._finish(verdict.phase, verdict.reason, verdict.code)
