@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.planted import end_all, plant_python
+from vultus.testing.jobs import end_all, plant_python
 
 
 @pytest.fixture

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.planted import (
+from vultus.core.locks import is_held
+from vultus.jobs.folder import JobFolder
+from vultus.jobs.launch import resume, resume_all
+from vultus.jobs.processes import identify, read_stat
+from vultus.jobs.records import Exit, Limits, Phase
+from vultus.testing.jobs import (
     diary,
     make_job,
     supervisor_pid,
     wait_finished,
     wait_until,
 )
-from vultus.core.locks import is_held
-from vultus.jobs.folder import JobFolder
-from vultus.jobs.launch import resume, resume_all
-from vultus.jobs.processes import identify, read_stat
-from vultus.jobs.records import Exit, Limits, Phase
 
 STEPS = 6
 
@@ -87,6 +87,22 @@ def test_supervisor_killed_is_replaced_and_adopts(python: str, tmp_path: Path) -
     check_whole(tmp_path / "w", redone_at_most=0)
 
 
+def test_a_worker_that_ends_just_after_its_supervisor_is_not_forgotten(
+    python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the hand-over drill: the worker was done before it looked again."""
+    attached_py = "import vultus.jobs.attached as a; a.LOOK_EVERY_S = 3600.0\n"
+    script = Path(python)
+    script.write_text(
+        script.read_text().replace("from vultus.testing", attached_py + "    from vultus.testing")
+    )
+    job, _ = begin(python, tmp_path / "w")
+    os.kill(supervisor_pid(job), signal.SIGKILL)
+    assert wait_finished(job) == "done"
+    assert job.state.attempt == 1 and job.state.exit_code == 0
+    check_whole(tmp_path / "w", redone_at_most=0)
+
+
 def test_ended_while_nobody_looked_is_not_done_again(python: str, tmp_path: Path) -> None:
     job, worker = begin(python, tmp_path / "w")
     first = supervisor_pid(job)
@@ -117,7 +133,7 @@ def test_session_of_the_starter_is_told_to_end(python: str, tmp_path: Path) -> N
     """The starter is a session of its own here; every process in it gets SIGTERM, then SIGHUP."""
     words = repr(["work", str(tmp_path / "w" / "work"), str(STEPS), "0.2"])
     program = (
-        "import os, time; from pathlib import Path; from tests.jobs.planted import make_job;"
+        "import os, time; from pathlib import Path; from vultus.testing.jobs import make_job;"
         f"make_job({python!r}, {words}, Path({str(tmp_path / 'w')!r})); time.sleep(60)"
     )
     starter = subprocess.Popen(

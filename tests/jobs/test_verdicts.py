@@ -144,7 +144,9 @@ def test_a_balance_that_runs_out_stops_and_one_that_is_not_told_does_not(tmp_pat
 
 def test_settings_of_the_machine(home: Path) -> None:
     assert load_settings().comfyui.when_found == "wait"
-    (home / "jobs.toml").write_text('[comfyui]\nwhen_found = "interrupt"\n[guards]\ndeadline_h = 8\n')
+    (home / "jobs.toml").write_text(
+        '[comfyui]\nwhen_found = "interrupt"\n[guards]\ndeadline_h = 8\n'
+    )
     assert load_settings().comfyui.when_found == "interrupt"
     assert load_settings().guards.deadline_h == 8
     (home / "jobs.toml").write_text('[comfyui]\nwhen_found = "kill"\n[guard]\n')

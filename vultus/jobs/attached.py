@@ -40,21 +40,29 @@ class Attached:
         threading.Thread(target=self._look, daemon=True).start()
 
     def say_last_word(self, code: int, *, crash: str = "", lines: tuple[str, ...] = ()) -> None:
-        """Write how the command ended; a full disk must not turn that into another fault."""
+        """Write how the command ended; a full disk must not turn that into another fault.
+
+        Somebody must be there to read it: the card is to be given back, and a ComfyUI with it.
+        """
         self._over.set()
         try:
             self.job.write_exit(Exit(self.attempt, code, crash, lines))
         except VultusError as fault:
             logger(__name__).warning("the end of job %s could not be noted: %s", self.job.id, fault)
+        self._replace()
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
-            if self.job.has_supervisor:
-                continue
-            try:
-                start_supervisor(self.job)
-            except (VultusError, OSError) as fault:
-                logger(__name__).warning("no new supervisor for job %s: %s", self.job.id, fault)
+            self._replace()
+
+    def _replace(self) -> None:
+        """Start a supervisor where the one that there was has died."""
+        if self.job.has_supervisor:
+            return
+        try:
+            start_supervisor(self.job)
+        except (VultusError, OSError) as fault:
+            logger(__name__).warning("no new supervisor for job %s: %s", self.job.id, fault)
 
 
 def attach() -> Attached | None:

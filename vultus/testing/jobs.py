@@ -3,7 +3,7 @@
 `plant_python(folder)` makes an "interpreter" that runs supervisors as they are, and instead of
 `vultus` does the planted work, so that a whole job costs a fraction of a CPU second:
 
-    work FOLDER STEPS PAUSE_S       does what is not done yet; waits while FOLDER/hold is there
+    work FOLDER STEPS PAUSE_S [CODE] does what is not done yet; waits while FOLDER/hold is there
     say CODE                        ends with this exit code
     crash                           a traceback
     die                             kill -9 of itself, every time
@@ -25,6 +25,20 @@ from vultus.jobs.folder import JobFolder, create
 from vultus.jobs.launch import record_environment, start_supervisor
 from vultus.jobs.processes import read_stats
 
+__all__ = [
+    "PATIENCE_S",
+    "SOURCE",
+    "diary",
+    "end_all",
+    "make_job",
+    "note",
+    "plant_python",
+    "supervisor_pid",
+    "wait_finished",
+    "wait_until",
+    "worker",
+]
+
 PATIENCE_S = 60.0
 SOURCE = Path(next(iter(vultus.__path__))).parent
 
@@ -36,7 +50,7 @@ if sys.argv[2] == "vultus.jobs.supervisor":
     from vultus.jobs.supervisor import main
     main()
 else:
-    from tests.jobs.planted import worker
+    from vultus.testing.jobs import worker
     sys.exit(worker(sys.argv[3:]))
 """
 
@@ -62,7 +76,7 @@ def worker(words: list[str]) -> int:
     try:
         if words[0] == "work":
             _work(Path(words[1]), int(words[2]), float(words[3]))
-            code = 0
+            code = int(words[4]) if len(words) > 4 else 0
         elif words[0] == "deaf":
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -89,6 +103,7 @@ def _work(folder: Path, steps: int, pause_s: float) -> None:
             place = folder / f"step-{number}"
             if not place.exists():
                 note(folder, f"step {number}")
+                _measure(folder)
                 time.sleep(pause_s)
                 while (folder / "hold").exists():
                     time.sleep(0.02)
@@ -96,6 +111,17 @@ def _work(folder: Path, steps: int, pause_s: float) -> None:
                 progress.advance(1)
             else:
                 progress.advance(1, remembered=True)
+
+
+def _measure(folder: Path) -> None:
+    """Write down what is free on the card that this worker was given, in the moment it works."""
+    from vultus.jobs.cards import open_probe
+    from vultus.jobs.lease import given
+
+    if given():
+        handle = os.open(folder / "free", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.write(handle, f"{open_probe().free_bytes(given())}\n".encode())
+        os.close(handle)
 
 
 def note(folder: Path, line: str) -> None:
