@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-jobs lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -51,6 +51,9 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
+
+bench-jobs: setup ## Survival, the hand-over of a card, random kills (figures to bench/results)
+	$(PYTHON) -m bench.jobs.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

@@ -56,9 +56,14 @@ class Trial:
 
 
 def drill(
-    trials: int, *, real: str = "", url: str = "", tell: Callable[[str], None] = print
+    trials: int,
+    *,
+    first: int = 0,
+    real: str = "",
+    url: str = "",
+    tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Run the drill and return its figures."""
+    """Run the trials from number `first` on and return their figures."""
     with tempfile.TemporaryDirectory(prefix="vultus-drill-") as place:
         folder = Path(place)
         os.environ |= {
@@ -78,7 +83,7 @@ def drill(
                 "[card]\nwait_min = 0.0\n"
             )
             before = (one.command_line(), one.server.argv())
-            for number in range(trials):
+            for number in range(first, first + trials):
                 draw = stream("handover drill", "real" if real else "fake", number)
                 ways = REAL_WAYS if real else WAYS
                 way = ways[number % len(ways)]
@@ -135,6 +140,8 @@ def _kill(job: JobFolder, way: str) -> None:
     if way != "supervisor killed" and worker is not None and identify(worker.pid) == worker:
         os.kill(worker.pid, signal.SIGKILL)
     if way == "both killed":
+        # as a boot hook does, once both are really gone
+        wait_until(lambda: job.standing() == "lost" or job.state.phase.is_finished)
         resume_all(now=time.time())
 
 

@@ -140,6 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
             "os": "posix",
             "comfyui_version": VERSION,
             "python_version": sys.version,
+            "pytorch_version": "planted",
+            "embedded_python": False,
+            "ram_total": 0,
+            "ram_free": 0,
+            "required_frontend_version": "planted",
+            "installed_templates_version": "planted",
+            "required_templates_version": "planted",
             "argv": ["main.py", *sys.argv[1:]],
         }
         return {"system": system, "devices": [device]}

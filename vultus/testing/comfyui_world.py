@@ -159,24 +159,28 @@ class World:
         client = str(extra.get("client_id", ""))
         self.executed += 1
         self._hold(self.options.hold_bytes)
-        self.send(client, "execution_start", {"prompt_id": prompt_id})
+        self._event(client, "execution_start", prompt_id)
         made: dict[str, Any] = {}
-        state, messages = "success", [["execution_start", {"prompt_id": prompt_id}]]
+        state = "success"
+        messages: list[Any] = [["execution_start", _stamped(prompt_id)]]
         for node in outputs:
             signature = canonical(_ancestry(prompt, node))
             if signature in self._cache:
                 # the old file name: nothing was made for this prompt
-                self.send(client, "execution_cached", {"nodes": [node], "prompt_id": prompt_id})
+                self._event(client, "execution_cached", prompt_id, nodes=[node])
                 made[node] = self._cache[signature]
+                told = {"node": node, "display_node": node, "output": made[node]}
+                self.send(client, "executed", {**told, "prompt_id": prompt_id})
                 continue
             if not self._sample(prompt, prompt_id, client):
                 state = "error"
-                messages.append(["execution_interrupted", {"prompt_id": prompt_id}])
+                messages.append(["execution_interrupted", _stamped(prompt_id)])
                 break
             made[node] = self._cache[signature] = self._save(prompt, node)
-            self.send(client, "executed", {"node": node, "output": made[node]})
+            told = {"node": node, "display_node": node, "output": made[node]}
+            self.send(client, "executed", {**told, "prompt_id": prompt_id})
         event = "execution_success" if state == "success" else "execution_interrupted"
-        self.send(client, event, {"prompt_id": prompt_id})
+        self._event(client, event, prompt_id)
         time.sleep(self.options.late_history_s)
         with self._wake:
             self.running.remove(entry)
@@ -193,6 +197,9 @@ class World:
         if client:
             self.send(client, "executing", {"node": None, "prompt_id": prompt_id})
 
+    def _event(self, client: str, event: str, prompt_id: str, **more: Any) -> None:
+        self.send(client, event, {**_stamped(prompt_id), **more})
+
     def _sample(self, prompt: Prompt, prompt_id: str, client: str) -> bool:
         node, sampler = _node(prompt, "KSampler")
         steps = int(sampler["steps"])
@@ -204,6 +211,9 @@ class World:
                 return False
             told = {"value": step, "max": steps, "node": node, "prompt_id": prompt_id}
             self.send(client, "progress", told)
+            if step == 1:
+                about = {"node": node, "display_node": node, "prompt_id": prompt_id}
+                self.send(client, "executing", about)
         return True
 
     def _save(self, prompt: Prompt, node: str) -> dict[str, Any]:
@@ -250,6 +260,10 @@ class World:
                         "class_type": kind,
                     }
         return ("prompt_outputs_failed_validation", errors) if errors else None
+
+
+def _stamped(prompt_id: str) -> dict[str, Any]:
+    return {"prompt_id": prompt_id, "timestamp": int(time.time() * 1000)}
 
 
 def _refused(kind: str, message: str) -> dict[str, Any]:
