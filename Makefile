@@ -52,10 +52,8 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
 
-bench-jobs: setup ## Executors, ledger, --help (figures to bench/results; Ray's rows need VULTUS_EXTRAS=ray)
-	$(PYTHON) -m bench.jobs.help
-	$(PYTHON) -m bench.jobs.ledger
-	$(PYTHON) -m bench.jobs.executors $(ARGS)
+bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figures to bench/results; Ray: VULTUS_EXTRAS=ray)
+	$(PYTHON) -m bench.jobs.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

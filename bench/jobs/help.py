@@ -74,10 +74,10 @@ def measure() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and write bench/results/jobs-help.json."""
+    """Measure and write bench/results/jobs_help.json."""
     began = time.perf_counter()
     figures = measure()
-    print(record("jobs-help", figures, seconds=time.perf_counter() - began))
+    print(record("jobs_help", figures, seconds=time.perf_counter() - began))
 
 
 if __name__ == "__main__":

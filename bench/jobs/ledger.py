@@ -149,7 +149,7 @@ def measure(folder: Path, renders: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure and write bench/results/jobs-ledger.json."""
+    """Measure and write bench/results/jobs_ledger.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--renders", type=int, default=1_000_000, help="renders in the ledger")
     parser.add_argument("--folder", type=Path, default=Path("build/bench-jobs"), help="work here")
@@ -158,7 +158,7 @@ def main() -> None:
     folder = args.folder / "ledger"
     figures = measure(folder, args.renders)
     shutil.rmtree(folder, ignore_errors=True)
-    print(record("jobs-ledger", figures, seconds=time.perf_counter() - began))
+    print(record("jobs_ledger", figures, seconds=time.perf_counter() - began))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say, verb
 
 __all__ = ["add"]
 
@@ -29,6 +29,7 @@ def add(subparsers: Nouns) -> None:
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
     )
     check.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(check)
     check.set_defaults(handle=_handle)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say
 from vultus.core.errors import CancelledError, VultusError
 
 if TYPE_CHECKING:
@@ -21,7 +21,12 @@ def add(subparsers: Nouns) -> None:
         subparsers,
         "run",
         help="curate, train, sweep, score and confirm a workspace, and write its report",
-        examples=["vultus run ada", "vultus run ada --json", "vultus run . --retry-failed"],
+        examples=[
+            "vultus run ada",
+            "vultus run ada --detach",
+            "vultus run ada --json",
+            "vultus run . --retry-failed",
+        ],
     )
     parser.add_argument(
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
@@ -30,6 +35,7 @@ def add(subparsers: Nouns) -> None:
         "--retry-failed", action="store_true", help="train again where a training said no before"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(parser)
     parser.set_defaults(handle=_handle)
 
 

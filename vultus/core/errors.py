@@ -21,6 +21,9 @@ always means a mistake of ours.
      ├─ StoreError           the workspace's memory
      │   ├─ TornBlobError    a stored file is missing or altered
      │   └─ BusyError        another process holds the lock
+     ├─ JobError             a detached command that cannot be started, found or stopped
+     │   ├─ CardBusyError    a graphics card that is not free
+     │   └─ NeighbourError   a ComfyUI that does not answer or does not come back
      ├─ StepError            a unit of work that said no
      │   └─ WorkerLostError  the process that did the work ended without a word
      │       └─ NoPlaceError no machine has room for a worker
@@ -36,11 +39,14 @@ from dataclasses import dataclass
 __all__ = [
     "BusyError",
     "CancelledError",
+    "CardBusyError",
     "DatasetError",
     "DiskError",
     "FaceError",
     "Fault",
+    "JobError",
     "MissingExtraError",
+    "NeighbourError",
     "NoPlaceError",
     "PackError",
     "PictureError",
@@ -180,6 +186,18 @@ class TornBlobError(StoreError):
 
 class BusyError(StoreError):
     """Another living process holds the lock."""
+
+
+class JobError(VultusError):
+    """A detached command that cannot be started, found, stopped or resumed."""
+
+
+class CardBusyError(JobError):
+    """A graphics card whose lock or memory others hold; the message says who."""
+
+
+class NeighbourError(JobError):
+    """A ComfyUI that does not answer, cannot be stopped, or does not come back as it was."""
 
 
 class StepError(VultusError):
