@@ -311,6 +311,9 @@ def _import_ray() -> Any:
     # Ray lowers its workers' priority by 15 so that a driver beside them answers; ours only waits for them, and beside
     # any other work of the machine they would starve.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault(
+        "RAY_raylet_start_wait_time_s", "300"
+    )  # 30 s are too few on a busy machine
     try:
         import ray
     except ModuleNotFoundError as fault:
