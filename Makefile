@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -61,10 +61,15 @@ bench-allocation: setup ## Which way of spending renders finds the best cell: ou
 
 bench-truth: setup ## Do intervals cover, does the gate certify what it should (figures to bench/results)
 	$(ONE_THREAD) $(PYTHON) -m bench.truth.measure $(ARGS)
+bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figures to bench/results; Ray: VULTUS_EXTRAS=ray)
+	$(PYTHON) -m bench.jobs.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple
 	$(UV) export --quiet --frozen --no-emit-project --only-group bootstrap -o locks/uv.txt
+
+lock-tools: setup ## Renew the locks of kohya and ComfyUI after a change of their requirements, from PyPI alone
+	$(PYTHON) scripts/tool_locks.py
 
 clean: ## Remove what set-up and tools made (never a workspace, never a report)
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

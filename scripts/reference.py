@@ -165,6 +165,7 @@ def files_of_a_user() -> dict[str, type[Any]]:
     from vultus.datasets.persona import PERSONA_FILE, Persona
     from vultus.datasets.settings import MEASURING_FILE, MeasuringSpec
     from vultus.faces.packs import PackSpec
+    from vultus.notices.records import NotifySpec
     from vultus.studies.plan import PLAN_FILE, RunSpec
 
     return {
@@ -172,6 +173,7 @@ def files_of_a_user() -> dict[str, type[Any]]:
         PLAN_FILE: RunSpec,
         "pack.toml": PackSpec,
         MEASURING_FILE: MeasuringSpec,
+        "notify.toml": NotifySpec,
     }
 
 

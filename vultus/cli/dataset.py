@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from vultus.cli import dataset_keep, dataset_make, dataset_measure
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say, verb
 
 __all__ = ["add"]
 
@@ -38,6 +38,7 @@ def add(subparsers: Nouns) -> None:
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
     )
     check.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(check)
     check.set_defaults(handle=_handle)
 
 

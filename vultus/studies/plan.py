@@ -13,11 +13,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from vultus.core import specs
-from vultus.core.errors import SpecError
+from vultus.core.errors import SpecError, UnknownNameError
 from vultus.core.specs import setting
 from vultus.datasets.records import CurateSpec
 from vultus.generation.records import RenderSpec
+from vultus.notices.records import NotifySpec
 from vultus.scoring.yardstick import IMPOSTORS_MIN
+from vultus.steps.executors import parse_executor
 from vultus.steps.kinds.resident import RENDERERS
 from vultus.steps.kinds.train import TRAINERS
 from vultus.sweeps.allocate import ALLOCATORS
@@ -101,8 +103,9 @@ class GateSettings:
 class MachineSpec:
     """What does the work. None of this enters a key: it changes the speed, not the question."""
 
-    workers: int = setting(
-        0, help="worker processes; 0 = one per GPU, else one per core up to two", low=0, high=64
+    executor: str = setting(
+        "auto",
+        help="who does the work: auto, inline, local:N (N workers, one per card), ray or ray:HOST:PORT",
     )
     device: str = setting("auto", help="where nets run", choices=("auto", "cpu", "cuda"))
 
@@ -128,6 +131,7 @@ class RunSpec:
     sweep: SweepSpec = field(default_factory=SweepSpec)
     gate: GateSettings = field(default_factory=GateSettings)
     machine: MachineSpec = field(default_factory=MachineSpec)
+    notify: NotifySpec = field(default_factory=NotifySpec)
 
     @property
     def trains_on(self) -> str:
@@ -147,6 +151,10 @@ def load_plan(path: Path) -> RunSpec:
 def plan_faults(plan: RunSpec, where: str) -> list[str]:
     """Return what single settings cannot see: empty panels, prompts without persona, shared blocks."""
     faults: list[str] = []
+    try:
+        parse_executor(plan.machine.executor)
+    except UnknownNameError as fault:
+        faults.append(f"{where}: [machine] {fault.what} (expected {fault.expected})")
     if not plan.bases:
         faults.append(f"{where}: bases is empty: name at least one base model")
     if len(set(plan.bases)) != len(plan.bases):
