@@ -76,6 +76,7 @@ def test_a_command_becomes_a_job_and_is_followed_to_its_end(
     assert row["standing"] == "done" and row["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_detached_command_shows_at_once_or_in_its_job(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_mistake_in_a_detached_command_shows_at_once_or_in_its_job(
     assert "this machine has no graphics card" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_show_stop_and_resume(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +116,7 @@ def test_show_stop_and_resume(
     assert wait_finished(job) == "done" and diary(work)["step 0"] == 2
 
 
+@pytest.mark.slow
 def test_stop_where_nobody_looks_after_it(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +174,7 @@ def test_every_fault_of_a_plan_is_told_before_anything_is_run(
     assert "commands is empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_plan_stops_at_a_failure_and_can_go_on_at_a_no(
     python: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

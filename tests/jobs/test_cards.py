@@ -199,6 +199,7 @@ def test_who_has_a_card_open_and_who_listens(tmp_path: Path) -> None:
     assert port_owner(port) is None
 
 
+@pytest.mark.slow
 def test_jobs_queue_for_a_card_in_the_order_they_came(
     home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
