@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     return plant_python(tmp_path / "bin")
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found
@@ -72,7 +73,7 @@ def test_a_command_becomes_a_job_and_is_followed_to_its_end(
     log = job.log.read_text()
     assert "1/2 vultus models list" in log and "2/2 vultus models list --json" in log
     assert main(["jobs", "list", "--json"]) == 0
-    (row,) = told(capsys)["jobs"]  # type: ignore[misc]
+    (row,) = told(capsys)["jobs"]
     assert row["standing"] == "done" and row["exit_code"] == 0
 
 
@@ -146,7 +147,7 @@ def test_the_queue_of_cards(
     monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
     fake_cards.plant_cards(tmp_path / "cards", [24 * 2**30])
     assert main(["jobs", "queue", "--json"]) == 0
-    (row,) = told(capsys)["cards"]  # type: ignore[misc]
+    (row,) = told(capsys)["cards"]
     assert row["free_mib"] == 24576 and row["held_by"] == "" and row["waiting"] == []
 
 
