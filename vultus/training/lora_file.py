@@ -13,6 +13,7 @@ Sources: ss_* and sshs_* keys as kohya-ss/sd-scripts 0.10.1 writes them; modelsp
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def lora_metadata(spec: TrainSpec, facts: LoraFacts) -> dict[str, str]:
         "ss_max_train_steps": str(spec.steps),
         "ss_mixed_precision": "bf16" if spec.precision == "bf16" else "no",
         "ss_network_alpha": repr(spec.alpha),
-        "ss_network_args": "{}",
+        "ss_network_args": _network_args(spec),
         "ss_network_dim": str(spec.rank),
         "ss_network_module": "networks.lora",
         "ss_num_train_images": str(facts.pictures),
@@ -96,6 +97,14 @@ def lora_metadata(spec: TrainSpec, facts: LoraFacts) -> dict[str, str]:
         "ss_unet_lr": rate,
         "ss_v2": "False",
     }
+
+
+def _network_args(spec: TrainSpec) -> str:
+    """What kohya calls network_args: JSON, its values strings."""
+    args: dict[str, str] = {}
+    if spec.conv_rank:
+        args = {"conv_dim": str(spec.conv_rank), "conv_alpha": repr(spec.scaled_conv_alpha)}
+    return json.dumps(args)
 
 
 def _hashes(tensors: Tensors, metadata: Mapping[str, str]) -> dict[str, str]:

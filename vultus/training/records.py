@@ -44,6 +44,19 @@ class TrainSpec:
         low=0.001,
         high=1024.0,
     )
+    conv_rank: int = setting(
+        0,
+        help="rank of the UNet's 3x3 convolutions (kohya: conv_dim, a LoCon); 0 leaves them and the"
+        " rest of the residual blocks alone. Their 1x1 layers take `rank`",
+        low=0,
+        high=512,
+    )
+    conv_alpha: float | None = setting(
+        None,
+        help="alpha of the 3x3 convolutions; unset keeps the ratio of alpha to rank",
+        low=0.001,
+        high=1024.0,
+    )
     steps: int = setting(
         500, help="optimizer steps in all; each sees one batch", low=1, high=1_000_000
     )
@@ -104,6 +117,13 @@ class TrainSpec:
         if self.learning_rate is not None:
             return self.learning_rate
         return 1.0 if self.optimizer == "prodigy" else 1e-3
+
+    @property
+    def scaled_conv_alpha(self) -> float:
+        """The alpha of the 3x3 convolutions that is used when none was written."""
+        if self.conv_alpha is not None:
+            return self.conv_alpha
+        return self.alpha / self.rank * max(self.conv_rank, 1)
 
     @property
     def checkpoint_steps(self) -> tuple[int, ...]:

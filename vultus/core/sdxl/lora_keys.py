@@ -195,9 +195,15 @@ def lora_modules(
     unet: Mapping[str, Any],
     text_encoder: Mapping[str, Any] | None = None,
     text_encoder_2: Mapping[str, Any] | None = None,
+    *,
+    convolutions: bool = False,
 ) -> list[LoraModule]:
-    """Modules that the standard settings adapt; a text encoder is left out when not given."""
-    found = [row for row in unet_modules(unet) if row.by_default]
+    """Modules that the standard settings adapt; a text encoder is left out when not given.
+
+    With `convolutions` also those that kohya adapts when `conv_dim` is set: the 3x3 convolutions of
+    residual blocks and samplers, their 1x1 shortcuts, and their projections of the timestep.
+    """
+    found = [row for row in unet_modules(unet) if row.by_default or convolutions]
     if text_encoder is not None:
         found += text_encoder_modules(text_encoder, 1)
     if text_encoder_2 is not None:

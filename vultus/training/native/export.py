@@ -23,8 +23,8 @@ def kohya_tensors(lora: Lora) -> dict[str, np.ndarray[Any, Any]]:
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for name, parameter in lora.named_parameters():
         tensors[name] = parameter.detach().to("cpu", torch.float16).numpy()
-    for prefix in lora.pairs:
-        tensors[f"{prefix}.alpha"] = np.asarray(lora.alpha, dtype=np.float16)
+    for prefix, (_, alpha) in lora.scales.items():
+        tensors[f"{prefix}.alpha"] = np.asarray(alpha, dtype=np.float16)
     return tensors
 
 

@@ -1,8 +1,9 @@
 """Low-rank matrices beside the frozen weights, addressed by their names in a LoRA file.
 
 Notation
-    W       frozen weight of one module            (out, in)
-    A, B    LoRA pair (lora_down, lora_up)         (rank, in) and (out, rank), float32
+    W       frozen weight of one module            (out, in), or (out, in, k, k) of a convolution
+    A, B    LoRA pair (lora_down, lora_up)         (rank, in) and (out, rank), float32; of a
+            convolution (rank, in, k, k) and (out, rank, 1, 1)
     the module computes (W + strength * alpha / rank * B A) x; B starts at zero, so the first step
     starts from the base exactly
 """
@@ -19,10 +20,15 @@ from vultus.core.errors import WeightsError
 from vultus.core.sdxl.lora_keys import LoraModule, lora_modules
 from vultus.core.seeds import seed_of
 from vultus.training.native.parts import Parts
+from vultus.training.records import TrainSpec
 
-__all__ = ["Lora", "attach_lora"]
+__all__ = ["Lora", "Scale", "attach_lora", "scale_of"]
 
 _ADAPTER = "vultus"
+
+
+# (rank, alpha) of one module
+Scale = tuple[int, float]
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,7 @@ class Lora:
 
     pairs: Mapping[str, tuple[torch.nn.Parameter, torch.nn.Parameter]]
     modules: Mapping[str, LoraModule]
-    rank: int
-    alpha: float
+    scales: Mapping[str, Scale]
 
     def named_parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Every trained tensor under its name in a LoRA file, always in the same order."""
@@ -49,16 +54,33 @@ def _path_in(component: Any, row: LoraModule) -> str:
     return row.module.removeprefix("text_model.")
 
 
-def _rows(parts: Parts, text_encoders: bool) -> list[LoraModule]:
-    one = parts.text_encoder.config.to_dict() if text_encoders else None
-    two = parts.text_encoder_2.config.to_dict() if text_encoders else None
-    return lora_modules(dict(parts.unet.config), one, two)
+def _rows(parts: Parts, spec: TrainSpec) -> list[LoraModule]:
+    one = parts.text_encoder.config.to_dict() if spec.text_encoders else None
+    two = parts.text_encoder_2.config.to_dict() if spec.text_encoders else None
+    unet = dict(parts.unet.config)
+    return lora_modules(unet, one, two, convolutions=spec.conv_rank > 0)
 
 
-def _attach(component: Any, paths: list[str], rank: int, alpha: float) -> None:
+def scale_of(row: LoraModule, spec: TrainSpec) -> Scale:
+    """The (rank, alpha) of a module, as kohya gives them: only 3x3 convolutions have their own."""
+    if row.kind == "conv3":
+        return spec.conv_rank, spec.scaled_conv_alpha
+    return spec.rank, spec.alpha
+
+
+def _attach(component: Any, scales: Mapping[str, Scale], spec: TrainSpec) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths, init_lora_weights=True)
+    usual = (spec.rank, spec.alpha)
+    others = {path: scale for path, scale in scales.items() if scale != usual}
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,
+        target_modules=list(scales),
+        rank_pattern={path: rank for path, (rank, _) in others.items()},
+        alpha_pattern={path: alpha for path, (_, alpha) in others.items()},
+        init_lora_weights=True,
+    )
     inject_adapter_in_model(config, component, adapter_name=_ADAPTER)
 
 
@@ -79,18 +101,20 @@ def _start(
     return down, up
 
 
-def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, seed: int) -> Lora:
-    """Put a fresh LoRA on the UNet (and both text encoders); only its tensors need gradients."""
-    rows = _rows(parts, text_encoders)
+def attach_lora(parts: Parts, spec: TrainSpec, seed: int) -> Lora:
+    """Put a fresh LoRA on the modules that the spec asks for; only its tensors need gradients."""
+    rows = _rows(parts, spec)
     components: dict[str, Any] = {
         "unet": parts.unet,
         "text_encoder": parts.text_encoder,
         "text_encoder_2": parts.text_encoder_2,
     }
     for name, component in components.items():
-        paths = [_path_in(component, row) for row in rows if row.component == name]
-        if paths:
-            _attach(component, paths, rank, alpha)
+        scales = {
+            _path_in(component, row): scale_of(row, spec) for row in rows if row.component == name
+        }
+        if scales:
+            _attach(component, scales, spec)
     pairs = {}
     for row in rows:
         component = components[row.component]
@@ -111,4 +135,8 @@ def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, s
     ]
     if stray:
         raise WeightsError(f"would train {len(stray)} weights outside the LoRA: {stray[0]}")
-    return Lora(pairs, {row.kohya_prefix: row for row in rows}, rank, alpha)
+    return Lora(
+        pairs=pairs,
+        modules={row.kohya_prefix: row for row in rows},
+        scales={row.kohya_prefix: scale_of(row, spec) for row in rows},
+    )

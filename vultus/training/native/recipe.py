@@ -5,8 +5,9 @@
     now and then: save the state;  at equal distances: write a checkpoint
 
 What is trained: attention, feed-forward and projection layers of the UNet, as kohya's standard
-LoRA does; with `text_encoders` both text encoders too. What is not done, on purpose: no flips (a
-face is not symmetric), no colour changes, no class pictures, no averaging of weights.
+LoRA does; with `conv_rank` its convolutions too (LoCon), with `text_encoders` both text encoders.
+What is not done, on purpose: no flips (a face is not symmetric), no colour changes, no class
+pictures, no averaging of weights.
 
 **Exact resume.** Every draw comes from a stream named by the seed and the step, the batch order is
 a pure function of both, and the state file is replaced atomically. A training killed at any line
@@ -155,9 +156,7 @@ def _prepare(
     views = encode_pictures(parts, pictures, spec.resolution_px, device)
     captions = encode_captions(parts, pictures, cache=not spec.text_encoders, device=device)
     parts.vae = None  # 0.3 GB of SDXL that no step needs
-    lora = attach_lora(
-        parts, rank=spec.rank, alpha=spec.alpha, text_encoders=spec.text_encoders, seed=seed
-    )
+    lora = attach_lora(parts, spec, seed)
     if not spec.text_encoders:
         parts.text_encoder = parts.text_encoder_2 = None  # another 3 GB
     if spec.gradient_checkpointing:
