@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-training lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -51,6 +51,9 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
+
+bench-training: setup ## Overhead of a step, 50 kills, predicted bytes, merged weights (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.training.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

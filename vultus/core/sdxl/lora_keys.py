@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["LoraModule", "lora_modules", "text_encoder_modules", "unet_modules"]
+__all__ = ["LoraModule", "is_unused", "lora_modules", "text_encoder_modules", "unet_modules"]
 
 Kind = Literal["linear", "conv1", "conv3"]
 
@@ -189,6 +189,15 @@ def text_encoder_modules(config: Mapping[str, Any], number: Literal[1, 2]) -> li
             group = f"te{number}_{'attn' if 'attn' in part else 'mlp'}"
             found.append(LoraModule(prefix, component, module, group, "linear", c_in, c_out, True))
     return found
+
+
+def is_unused(row: LoraModule, text_encoder: Mapping[str, Any]) -> bool:
+    """Whether SDXL never reads this module: it takes the first encoder before its last layer.
+
+    A LoRA there is written to the file, as kohya does, but has no gradient and stays zero.
+    """
+    last = int(text_encoder["num_hidden_layers"]) - 1
+    return row.component == "text_encoder" and f".layers.{last}." in row.module
 
 
 def lora_modules(
