@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.training.test_merged import random_lora
-from vultus.core.errors import TrainingError
+from vultus.core.errors import MissingExtraError
 from vultus.core.sdxl.architecture import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from vultus.core.sdxl.lora_keys import unet_modules
 from vultus.training.estimate import (
@@ -125,7 +125,7 @@ def test_real_optimizers_hold_exactly_what_was_predicted(tiny_base: Path, name: 
         spec = replace(TARGETS[name], optimizer=optimizer_name, slice_p=slice_p)
         try:
             optimizer = make_optimizer(spec, lora)
-        except TrainingError as missing:
+        except MissingExtraError as missing:
             assert optimizer_name == "adamw8bit", missing
             continue
         kept = {n: p.detach().clone() for n, p in lora.named_parameters()}

@@ -153,6 +153,7 @@ def test_killed_twice_with_prodigy_posterior_and_text_encoders(
     assert result.losses == straight.losses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -92,6 +92,15 @@ def test_without_the_lora_the_base_speaks(
     assert all(p.requires_grad for p in bench.parameters)
 
 
+@pytest.fixture(scope="module")
+def plain(
+    tiny_base: Path, faces: list[TrainPicture], tmp_path_factory: pytest.TempPathFactory
+) -> bytes:
+    """The checkpoint of the plain training."""
+    out = tmp_path_factory.mktemp("plain")
+    return recipe.train(SPEC, tiny_base, faces, out, 3).checkpoints[0].path.read_bytes()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -104,11 +113,14 @@ def test_without_the_lora_the_base_speaks(
     ids=lambda changes: "+".join(changes),
 )
 def test_every_kind_of_training_runs_and_learns(
-    tiny_base: Path, faces: list[TrainPicture], tmp_path: Path, changes: dict[str, object]
+    tiny_base: Path,
+    faces: list[TrainPicture],
+    tmp_path: Path,
+    plain: bytes,
+    changes: dict[str, object],
 ) -> None:
     spec = replace(SPEC, **changes)  # type: ignore[arg-type]
     result = recipe.train(spec, tiny_base, faces, tmp_path, 3)
     assert len(result.losses) == 4
     assert all(0 < loss < 100 for _, loss in result.losses)
-    plain = recipe.train(SPEC, tiny_base, faces, tmp_path / "plain", 3)
-    assert result.checkpoints[0].path.read_bytes() != plain.checkpoints[0].path.read_bytes()
+    assert result.checkpoints[0].path.read_bytes() != plain

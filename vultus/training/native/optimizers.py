@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from vultus.core.errors import TrainingError
+from vultus.core.errors import MissingExtraError
 from vultus.training.native.lora import Lora
 from vultus.training.records import TrainSpec
 
@@ -100,11 +100,11 @@ def _adamw8bit(spec: TrainSpec, groups: list[dict[str, Any]]) -> torch.optim.Opt
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError as error:
-        raise TrainingError(
+        raise MissingExtraError(
             "the 8-bit optimizer's package is not installed",
             where='train.optimizer = "adamw8bit"',
             expected="the package bitsandbytes, or another optimizer",
-            next_command="pip install 'vultus[gpu]'",
+            next_command="VULTUS_EXTRAS=gpu make setup",
         ) from error
     optimizer: torch.optim.Optimizer = AdamW8bit(
         groups, lr=spec.peak_rate, betas=_BETAS, weight_decay=spec.weight_decay
