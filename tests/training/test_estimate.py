@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from tests.training.test_merged import random_lora
-from vultus.core.errors import MissingExtraError
+from vultus.core.errors import MissingExtraError, TrainingError
 from vultus.core.sdxl.architecture import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from vultus.core.sdxl.lora_keys import unet_modules
 from vultus.training.estimate import (
@@ -19,6 +20,7 @@ from vultus.training.estimate import (
     gradient_bytes,
     optimizer_bytes,
     plan_memory,
+    refuse_hopeless,
     text_encoder_parameters,
     unet_parameters,
 )
@@ -168,6 +170,20 @@ def test_the_plan_adds_up(tiny_base: Path) -> None:
         cuda=True,
     )
     assert sdxl.weights == 2 * (2_567_463_684 + 123_060_480 + 694_659_840)
+
+
+def test_what_cannot_fit_is_refused_with_its_numbers() -> None:
+    """Rank 128 with both encoders and Prodigy: frozen encoders and slices are tried on paper first."""
+    spec = replace(BOTH, rank=128, optimizer="prodigy")
+    smallest = replace(spec, text_encoders=False, slice_p=11)
+    # weights, gradients and 346 MiB of state at rank 16, eight times over; the captions of 36 pictures
+    exact = 8 * (4 * 2 * 42_557_440 + optimizer_bytes(replace(smallest, rank=16), SDXL))
+    refuse_hopeless(spec, SDXL, pictures=36, free=int(1.05 * exact))
+    with pytest.raises(TrainingError, match="at least") as caught:
+        refuse_hopeless(spec, SDXL, pictures=36, free=int(0.95 * exact))
+    told = [float(n) for n in re.findall(r"(\d+)", str(caught.value.what))]
+    assert told[0] == pytest.approx(sum(told[1:]), abs=3)
+    assert told[0] == pytest.approx(exact / 2**20, rel=0.05)
 
 
 def test_activations_grow_with_what_is_seen_and_shrink_with_checkpointing() -> None:

@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vultus.core.errors import TrainingError
 from vultus.core.sdxl.lora_keys import LoraModule, is_unused, text_encoder_modules, unet_modules
+from vultus.training.ladder import apply_rungs, next_rung
 from vultus.training.records import TrainSpec
 from vultus.training.targets import Configs, target_modules, tensor_shapes
 
@@ -29,6 +31,7 @@ __all__ = [
     "gradient_bytes",
     "optimizer_bytes",
     "plan_memory",
+    "refuse_hopeless",
     "text_encoder_parameters",
     "unet_parameters",
 ]
@@ -210,3 +213,25 @@ def plan_memory(
         caches=_FLOAT * pictures * (2 * latents + words),
         context=CUDA_CONTEXT_BYTES if cuda else 0,
     )
+
+
+def refuse_hopeless(spec: TrainSpec, configs: Configs, *, pictures: int, free: int) -> None:
+    """Raise TrainingError, with the numbers, when not even the ladder's end can fit beside the base.
+
+    `free` is what the card has left once the base is on it. Only what is known exactly counts (adapter,
+    gradients, optimizer, caches), so nothing that could run is refused.
+    """
+    smallest = spec
+    while (rung := next_rung(smallest)) is not None:
+        smallest = apply_rungs(smallest, [rung.name])
+    plan = plan_memory(smallest, configs, activations=0, pictures=pictures, cuda=False)
+    needed = plan.total - plan.weights
+    if needed > free:
+        parts = ("adapter", "gradients", "optimizer", "caches")
+        shares = ", ".join(f"{part} {getattr(plan, part) / 2**20:.0f}" for part in parts)
+        raise TrainingError(
+            f"the training needs at least {needed / 2**20:.0f} MiB beside the base ({shares})",
+            where=f"rank {spec.rank}, {spec.optimizer}",
+            expected=f"at most the {free / 2**20:.0f} MiB that the card has left",
+            next_command="lower train.rank in vultus.toml, or stop what else uses the card",
+        )

@@ -36,12 +36,13 @@ from vultus.core.files import sweep_leftovers
 from vultus.core.keys import file_content_id
 from vultus.core.weights import light_print
 from vultus.training.checks import refuse_contradictions
+from vultus.training.estimate import refuse_hopeless
 from vultus.training.ladder import Rung, apply_rungs, next_rung, read_rungs, write_rungs
 from vultus.training.lora_file import LoraFacts, checkpoint_path, lora_metadata, write_lora
 from vultus.training.native.checkpoint import STATE_NAME, check_state, load_state, save_state
 from vultus.training.native.data import encode_captions, encode_pictures
 from vultus.training.native.export import is_full_size, kohya_tensors
-from vultus.training.native.lora import attach_lora
+from vultus.training.native.lora import attach_lora, configs_of
 from vultus.training.native.optimizers import make_optimizer, weights_for_use
 from vultus.training.native.order import BatchOrder
 from vultus.training.native.parts import choose_device, load_parts
@@ -187,6 +188,9 @@ def _prepare(
     """Load the base, encode the dataset, attach the LoRA."""
     dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
     parts = load_parts(base, dtype, device)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        refuse_hopeless(spec, configs_of(parts), pictures=len(pictures), free=free)
     views = encode_pictures(parts, pictures, spec.resolution_px, device)
     captions = encode_captions(parts, pictures, cache=not spec.text_encoders, device=device)
     parts.vae = None  # 0.3 GB of SDXL that no step needs
