@@ -182,27 +182,25 @@ def main() -> None:
     )
     args = parser.parse_args()
     began = time.monotonic()
+    commit = tree()["commit"]  # of the code that is in memory, whatever is committed meanwhile
     for name in args.parts:
-        figures = {**_known(), name: parts[name](args)}
+        found = {**parts[name](args), "commit": commit}
         print(name)
-        for key, value in figures[name].items():
+        for key, value in found.items():
             print(f"  {key:<28} {value}")
-        record(
-            "training",
-            {k: figures[k] for k in parts if k in figures},
-            seconds=time.monotonic() - began,
-        )
+        figures = {**_known(), name: found}
+        ordered = {key: figures[key] for key in parts if key in figures}
+        record("training", ordered, seconds=time.monotonic() - began)
     print(RESULTS / "training.json")
 
 
 def _known() -> dict[str, Any]:
-    """Figures of earlier parts, if they come from this very commit."""
+    """The figures of earlier parts, each with its own commit."""
     try:
         whole = json.loads((RESULTS / "training.json").read_text("utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    same = whole["commit"] == tree()["commit"]
-    return dict(whole["figures"]) if same else {}
+    return dict(whole["figures"])
 
 
 if __name__ == "__main__":
