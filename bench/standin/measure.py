@@ -14,11 +14,14 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
+import vultus.standin
 from bench.record import record
 from vultus.core.seeds import stream
 from vultus.faces.engines import open_engine
@@ -47,6 +50,27 @@ def pictures(
             who.append(i)
             framing.append(k % 3)
     return rows, np.array(who), np.array(framing)
+
+
+def renderer_speed(count: int) -> dict[str, float]:
+    """Pictures a core draws in a second: processor time, one thread, accessories as they come."""
+    cv2.setNumThreads(1)
+    people = [person_of("unseen", i) for i in range(8)]
+    scenes = [sample_nuisance(stream("bench", "speed", k)) for k in range(count)]
+    began = time.process_time()
+    for k, scene in enumerate(scenes):
+        render(people[k % len(people)], scene)
+    return {"pictures_per_core_s": count / (time.process_time() - began), "n": count}
+
+
+def shipped_bytes() -> dict[str, float]:
+    """Size of everything of the stand-in that ships; links count nothing."""
+    root = Path(vultus.standin.__file__).parent
+    sizes = {
+        part: sum(f.lstat().st_size for f in (root / part).rglob("*") if not f.is_symlink()) / 1e6
+        for part in ("weights", "demo")
+    }
+    return {f"{part}_mb": size for part, size in sizes.items()}
 
 
 def embed(engine: FaceEngine, rgbs: list[Rgb]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
@@ -151,6 +175,8 @@ def main() -> None:
     people = PEOPLE // 3 if args.quick else PEOPLE
     rgbs, who, framing = pictures(people, EACH)
     figures: dict[str, Any] = {"people": people, "pictures": len(rgbs)}
+    figures["renderer"] = renderer_speed(60 if args.quick else 300)
+    figures["shipped"] = shipped_bytes()
     engines = {which: open_engine(find_pack(f"standin:{which}")) for which in ("a", "b")}
     for which, engine in engines.items():
         emb, found = embed(engine, rgbs)

@@ -1,9 +1,8 @@
 """From training checkpoints to what ships: ONNX nets of the face pack and oracle, diffusers folders of the bases.
 
 Notation
-    initialiser   a weight inside an ONNX file, stored float16 and cast to float32 when a session opens: half the bytes
-The three bases share one VAE, two tokenizers and a scheduler by content; each folder stands alone all the same, because
-users copy folders. Only UNets differ in size that matters (5.7 MB each in float16).
+    initialiser   a weight inside an ONNX file: int8 steps and a float32 scale a row, float32 when a session opens
+The three bases share all but the UNet (5.9 MB each in float16): the styled folders link to the plain one's parts.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -29,6 +28,7 @@ from vultus.standin.build.loop import rearranged
 __all__ = ["export_base", "export_net", "write_pack"]
 
 _OPSET: Final = 17
+_SMALL: Final = 2048
 
 
 class _Points(nn.Module):
@@ -43,21 +43,29 @@ class _Points(nn.Module):
         return points, torch.sigmoid(score)
 
 
-def _halved(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store float32 weights as float16 behind a Cast node."""
+def _packed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store big float32 weights as int8 with a scale per row, behind Cast and Mul.
+
+    Cast and Mul, and not DequantizeLinear: ONNX Runtime folds the former when a session opens and
+    runs the latter on every call.
+    """
     graph = model.graph
-    casts = []
+    nodes = []
     for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < 256:
+        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _SMALL:
             continue
-        name = tensor.name
-        small = numpy_helper.from_array(
-            numpy_helper.to_array(tensor).astype(np.float16), name + "_half"
-        )
+        name, weights = tensor.name, numpy_helper.to_array(tensor)
+        rows = np.abs(weights).reshape(len(weights), -1).max(1)
+        scale = np.maximum(rows, 1e-12).reshape(-1, *[1] * (weights.ndim - 1)) / 127
+        steps = np.round(weights / scale).astype(np.int8)
         graph.initializer.remove(tensor)
-        graph.initializer.append(small)
-        casts.append(helper.make_node("Cast", [name + "_half"], [name], to=TensorProto.FLOAT))
-    for node in reversed(casts):
+        graph.initializer.append(numpy_helper.from_array(steps, name + "_steps"))
+        graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), name + "_scale"))
+        nodes += [
+            helper.make_node("Cast", [name + "_steps"], [name + "_cast"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [name + "_cast", name + "_scale"], [name]),
+        ]
+    for node in reversed(nodes):
         graph.node.insert(0, node)
     onnx.checker.check_model(model)
     return model
@@ -86,7 +94,7 @@ def export_net(
         opset_version=_OPSET,
         dynamo=False,
     )
-    write_bytes(path, _halved(onnx.load(str(beside))).SerializeToString())
+    write_bytes(path, _packed(onnx.load(str(beside))).SerializeToString())
     beside.unlink()
 
 
@@ -116,22 +124,32 @@ def write_pack(folder: Path) -> None:
     packs.write_pack(folder, spec)
 
 
-def export_base(model: Base, vae: AutoencoderTiny, tokenizer: Path, folder: Path) -> None:
-    """Write a base as a diffusers folder in float16, as SDXL checkpoints are shared."""
+def export_base(
+    model: Base, vae: AutoencoderTiny, tokenizer: Path, folder: Path, *, like: Path | None = None
+) -> None:
+    """Write a base as a diffusers folder in float16, as SDXL checkpoints are shared.
+
+    `like` is a base beside it with the same encoders and VAE: all but the UNet are links into it.
+    """
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
-    for name, part in (
-        ("unet", model.unet),
-        ("text_encoder", model.text_encoder),
-        ("text_encoder_2", model.text_encoder_2),
-        ("vae", vae),
-    ):
+    parts: dict[str, Any] = {"unet": model.unet}
+    if like is None:
+        parts |= {
+            "text_encoder": model.text_encoder,
+            "text_encoder_2": model.text_encoder_2,
+            "vae": vae,
+        }
+        for name in ("tokenizer", "tokenizer_2"):
+            shutil.copytree(tokenizer, folder / name)
+    else:
+        for name in ("text_encoder", "text_encoder_2", "vae", "tokenizer", "tokenizer_2"):
+            (folder / name).symlink_to(Path("..") / like.name / name)
+    for name, part in parts.items():
         copy = part.to(memory_format=torch.contiguous_format).half()
         copy.save_pretrained(folder / name, safe_serialization=True)
         part.float()
-    for name in ("tokenizer", "tokenizer_2"):
-        shutil.copytree(tokenizer, folder / name)
     DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

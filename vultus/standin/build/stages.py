@@ -137,6 +137,7 @@ def _export(cache: Path, weights: Path) -> None:
                 vae,
                 _tokenizer(cache),
                 weights / "bases" / name,
+                like=None if name == "plain" else weights / "bases" / "plain",
             )
 
 
@@ -148,7 +149,9 @@ def run_stage(name: str, cache: Path, weights: Path, *, rank: int = 0, ranks: in
         "pictures": lambda: _pictures(cache, rank, ranks),
         "vae": lambda: train_vae(_world(cache, "crowd"), cache),
         "decoder": lambda: refine_decoder(_world(cache, "crowd"), cache),
-        "landmarks": lambda: train_landmarks(_world(cache, "crowd"), cache),
+        "landmarks": lambda: train_landmarks(
+            [_world(cache, name) for name in ("crowd", "named_soft", "named_ink")], cache
+        ),
         "recogniser_a": lambda: train_recogniser(
             "a", _world(cache, "crowd"), _world(cache, "named"), cache
         ),
