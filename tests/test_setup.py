@@ -196,7 +196,11 @@ def test_nothing_configured_is_fine(tmp_path: Path) -> None:
     assert read == {"links": "", "extra_indexes": "", "default_index": "", "certificates": ""}
 
 
-DISTRIBUTIONS = {"PIL": "pillow", "cv2": "opencv-python-headless"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "prodigyplus": "prodigy-plus-schedule-free",
+}
 """Import names that differ from the name to install."""
 
 BUILDERS = "vultus/standin/build/"

@@ -25,6 +25,7 @@ from vultus.steps.kinds.train import TRAINERS
 from vultus.sweeps.allocate import ALLOCATORS
 from vultus.sweeps.budget import parse_amount
 from vultus.sweeps.cells import PERSONA_WORD
+from vultus.training.checks import contradictions
 from vultus.training.records import TrainSpec
 
 PLAN_FILE = "vultus.toml"
@@ -163,6 +164,7 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
         if not rows:
