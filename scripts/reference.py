@@ -165,9 +165,9 @@ def files_of_a_user() -> dict[str, type[Any]]:
     from vultus.datasets.persona import PERSONA_FILE, Persona
     from vultus.datasets.settings import MEASURING_FILE, MeasuringSpec
     from vultus.faces.packs import PackSpec
-    from vultus.notices.records import NotifySpec
     from vultus.jobs.script import ScriptSpec
     from vultus.jobs.settings import JOBS_FILE, JobsSpec
+    from vultus.notices.records import NotifySpec
     from vultus.studies.plan import PLAN_FILE, RunSpec
 
     return {
