@@ -149,7 +149,8 @@ def of_generated(seen: Seen) -> dict[str, Any]:
 
 def remedy(seen: Seen) -> dict[str, Any]:
     """Half of ORL enlarged to 960 px: one look at full size against the remedy."""
-    rgbs, who = (whole[::2] for whole in orl())
+    rgbs, who = orl()
+    rgbs, who = rgbs[::2], who[::2]
     pack = free_pack()
     engine = open_engine(without_gauges(pack))
     look, recogniser = YuNet(pack.file(pack.detector.file)), Recogniser(pack)
