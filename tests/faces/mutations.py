@@ -4,7 +4,7 @@
 
 **Notation**
     FAULTS    name -> what is exchanged    colour order (BGR, RGB), landmark order (the detector's eyes
-              named the wrong way round), template (another recogniser's, ArcFace at the same size),
+              named the wrong way round), template (ArcFace's of 112 px in this recogniser's 128),
               flip (averaged with the face upside down instead of mirrored)
 Photographs of ORL are grey: the colour order is judged on coloured pictures.
 """
@@ -45,8 +45,7 @@ def embed_with(pack: Pack, faces: Sequence[tuple[Rgb, Face]], fault: str = "") -
     if fault == "colour order":
         spec = replace(spec, channels="rgb" if spec.channels == "bgr" else "bgr")
     if fault == "template":
-        k = spec.size_px / 112
-        spec = replace(spec, template_px=tuple((x * k, y * k + 12) for x, y in ARCFACE_PX))
+        spec = replace(spec, template_px=ARCFACE_PX)
     order = [1, 0, 2, 3, 4] if fault == "landmark order" else [0, 1, 2, 3, 4]
     described = replace(pack.spec, recognisers={pack.recogniser_name: spec})
     recogniser = kind(replace(pack, spec=described))

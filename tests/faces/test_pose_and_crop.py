@@ -22,7 +22,8 @@ def seen(yaw: float, pitch: float, roll: float) -> npt.NDArray[np.float64]:
     turn_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     turn_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
     turn_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (MEAN_MM @ (turn_z @ turn_y @ turn_x).T)[:, :2] * 3 + 200
+    flat: npt.NDArray[np.float64] = (MEAN_MM @ (turn_z @ turn_y @ turn_x).T)[:, :2] * 3 + 200
+    return flat
 
 
 def test_a_turned_mean_face_gives_back_its_angles() -> None:
