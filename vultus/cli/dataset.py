@@ -1,8 +1,8 @@
 """`vultus dataset`: from a folder of pictures to a dataset worth training on.
 
 The verbs live in files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe, freeze,
-export, show), `dataset_measure` (audit, coverage, caption, split) and `dataset_make` (views, frames). `check` is here: it curates a whole
-workspace the way `vultus run` does.
+export, show), `dataset_measure` (audit, coverage, caption, split) and `dataset_make` (views, frames). `check` is
+here: it curates a whole workspace the way `vultus run` does.
 """
 
 from __future__ import annotations
