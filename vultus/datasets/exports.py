@@ -35,6 +35,8 @@ from vultus.images.write import png_bytes
 __all__ = ["FORMATS", "Export", "export"]
 
 EXPORT_FILE: Final = "export.json"
+NOBODY: Final = {"trigger": "ohwx", "class_words": "person"}
+"""Words for a manifest that was frozen without a persona."""
 Row = Mapping[str, Any]
 
 
@@ -105,7 +107,7 @@ def export(
             if row["mask"]:
                 put(name, library.blobs.read(row["mask"]))
 
-        persona = frozen.manifest["persona"] or {"trigger": "ohwx", "class_words": "person"}
+        persona = frozen.manifest["persona"] or NOBODY
         task = _Task(
             rows,
             str(persona["trigger"]),
@@ -118,10 +120,8 @@ def export(
         )
         FORMATS[form](task)
         digest = content_id(json.dumps(files, sort_keys=True).encode())
-        write_json(
-            draft / EXPORT_FILE,
-            {"manifest": frozen.digest, "format": form, "files": files, "digest": digest},
-        )
+        told = {"manifest": frozen.digest, "format": form, "files": files, "digest": digest}
+        write_json(draft / EXPORT_FILE, told)
     return Export(folder, len(rows), digest)
 
 
