@@ -72,6 +72,8 @@ def _views(args: argparse.Namespace) -> int:
     )
     with opened(args) as (library, engine):
         with progress_of(args, library, "views") as progress:
+            if args.write:  # at most one crop or mask per kind of view is made of each picture
+                progress.retotal(progress.total * (1 + len(spec.kinds)))
             views, left_out, _ = view_library(
                 library, engine, spec, write=args.write, advance=progress.advance
             )

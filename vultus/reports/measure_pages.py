@@ -292,17 +292,19 @@ def views_sheet(
         weight = f"a face pixel weighs {effects[-1]:.2f} times the mean"
         tiles.append(Tile(_weighted(pixels, small), ("the mask, as light", weight), "mask", tone))
     dead = sum(effect <= 1.01 for effect in effects)
-    lines = (
-        *((f"{dead} masks do nothing: no face in the view, or mask_rest = 255.",) if dead else ()),
-        *left_out,
-    )
+    lines: tuple[str, ...] = ()
+    if dead:
+        lines = (f"{dead} masks do nothing: no face in the view, or mask_rest = 255.",)
     facts = (
         ("views", str(len(views))),
         ("left out", str(len(left_out))),
         ("masks that do nothing", str(dead)),
     )
     lede = "What the trainer sees, and how the loss is weighed: bright counts, dark counts less."
-    return Sheet("Views and masks", lede, facts, (Section("Views", "", tuple(tiles), lines),))
+    sections = [Section("Views", "", tuple(tiles), lines)]
+    if left_out:
+        sections.append(Section("Left out", "", lines=tuple(left_out)))
+    return Sheet("Views and masks", lede, facts, tuple(sections))
 
 
 def _weighted(rgb: npt.NDArray[np.uint8], mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
