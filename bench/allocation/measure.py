@@ -139,6 +139,9 @@ def play_peers(worlds: int) -> dict[str, dict[int, Game]]:
             subprocess.run(
                 ["uv", "pip", "install", "-q", "--python", str(python), *PEERS_NEED], check=True
             )
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        exam = [str(python), "-m", "bench.allocation.peers", "exam"]
+        subprocess.run(exam, check=True, cwd=ROOT, env=env)
         for part, share in PEER_PARTS.items():
             subprocess.run(
                 [
@@ -151,7 +154,7 @@ def play_peers(worlds: int) -> dict[str, dict[int, Game]]:
                 ],
                 check=True,
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env=env,
             )
     except (OSError, subprocess.CalledProcessError) as fault:
         print(f"Optuna's environment cannot be made or used: {fault}")

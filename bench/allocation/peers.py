@@ -17,6 +17,8 @@ from typing import Any
 
 from bench.allocation.worlds import CHECKPOINTS, STRENGTHS, World, draw
 from vultus.sweeps.cells import Cell
+from vultus.sweeps.optuna_peer import open_optuna
+from vultus.testing.allocators import check_allocator
 
 BLOCKS = 24
 SETTING = "rho 0.5"
@@ -28,6 +30,9 @@ def main() -> None:
 
     warnings.simplefilter("ignore")  # experimental features, every trial anew
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if sys.argv[1:] == ["exam"]:
+        check_allocator(open_optuna, worlds=2)
+        return
     out, count, part = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     lines = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
     done = {(line["peer"], line["world"]) for line in lines}

@@ -152,7 +152,7 @@ ALLOCATORS.add(
 )
 ALLOCATORS.add(
     "optuna-tpe",
-    "vultus.sweeps.optuna_peer:OptunaTpe",
+    "vultus.sweeps.optuna_peer:open_optuna",
     help="a baseline: Optuna's TPE sampler picks cells, each renders the whole panel",
     extra="optuna",
 )

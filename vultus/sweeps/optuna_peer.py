@@ -8,11 +8,11 @@ Needs the extra: `pip install 'vultus[optuna]'`.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
-import optuna
-
+from vultus.core.errors import MissingExtraError
 from vultus.core.seeds import seed_of
 from vultus.sweeps.allocate import Batch, Budget, CellSeen, Rules, Stop, finalists_of
 from vultus.sweeps.cells import Cell
@@ -29,6 +29,7 @@ class OptunaTpe:
 
     def ask(self, seen: Sequence[CellSeen], budget: Budget) -> Sequence[Batch] | Stop:
         """Ask for the panel of the next cell that the sampler proposes and nobody has rendered."""
+        optuna = _optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         known = {one.cell: one for one in seen}
         axes = _axes(list(known))
@@ -62,6 +63,23 @@ class OptunaTpe:
         )
 
 
+def open_optuna(rules: Rules | None = None) -> OptunaTpe:
+    """The allocator. Raises MissingExtraError where Optuna is not installed, before anything is rendered."""
+    _optuna()
+    return OptunaTpe(rules)
+
+
+def _optuna() -> Any:
+    """Optuna, imported when it is needed: it is heavy, and an extra."""
+    try:
+        return importlib.import_module("optuna")
+    except ModuleNotFoundError as fault:
+        raise MissingExtraError(
+            "the allocator 'optuna-tpe' needs the package 'optuna', which is not installed",
+            next_command="pip install 'vultus[optuna]'",
+        ) from fault
+
+
 def _axes(cells: Sequence[Cell]) -> dict[str, list[Any]]:
     return {
         "base": sorted({cell.base for cell in cells}),
@@ -78,4 +96,4 @@ def _cell(trial: Any, axes: dict[str, list[Any]]) -> Cell:
     return Cell(str(base), axes["checkpoint"][checkpoint], axes["strength"][strength])
 
 
-__all__ = ["REPEATS_MAX", "OptunaTpe"]
+__all__ = ["REPEATS_MAX", "OptunaTpe", "open_optuna"]

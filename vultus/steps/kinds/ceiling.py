@@ -20,7 +20,6 @@ from vultus.core.files import write_json
 from vultus.datasets.manifest import read_embeddings, read_manifest
 from vultus.datasets.records import Dataset, Member
 from vultus.faces.records import Face, FaceEngine, Rgb
-from vultus.generation.backends.codec import open_codec
 from vultus.generation.records import RenderSpec
 from vultus.images.geometry import crop_square
 from vultus.images.load import load_picture
@@ -38,6 +37,8 @@ STEP_PX = 8
 
 def work(job: Job) -> Mapping[str, Path]:
     """Send every reference through the VAE at every width that its face is large enough for."""
+    from vultus.generation.backends.codec import open_codec  # torch: only where the work is done
+
     folder = job.files["dataset"]
     dataset = read_manifest(folder)
     engine = face_engine(str(job.hints["face_pack"]), str(job.inputs["pack"]))
