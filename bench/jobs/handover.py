@@ -142,7 +142,7 @@ def _kill(job: JobFolder, way: str) -> None:
     if way == "both killed":
         # as a boot hook does, once both are really gone
         wait_until(lambda: job.standing() == "lost" or job.state.phase.is_finished)
-        resume_all(now=time.time())
+        resume_all()
 
 
 @contextmanager

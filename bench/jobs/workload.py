@@ -74,15 +74,17 @@ def main(kind: str, place: str) -> int:
     from vultus.jobs.attached import attach
 
     job = attach()
-    code = 130
+    code, crash = 130, ""
     try:
         (_train if kind == "training" else _sweep)(Path(place))
         (Path(place) / "finished").touch()
         code = 0
     except KeyboardInterrupt:
         pass
+    except Exception as fault:  # noqa: BLE001  told as the command line tells it
+        code, crash = 2, f"{type(fault).__name__}: {fault}"
     if job is not None:
-        job.say_last_word(code)
+        job.say_last_word(code, crash=crash)
     return code
 
 

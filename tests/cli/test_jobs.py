@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     return plant_python(tmp_path / "bin")
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     found = json.loads(capsys.readouterr().out)
     assert isinstance(found, dict)
     return found
@@ -72,10 +73,11 @@ def test_a_command_becomes_a_job_and_is_followed_to_its_end(
     log = job.log.read_text()
     assert "1/2 vultus models list" in log and "2/2 vultus models list --json" in log
     assert main(["jobs", "list", "--json"]) == 0
-    (row,) = told(capsys)["jobs"]  # type: ignore[misc]
+    (row,) = told(capsys)["jobs"]
     assert row["standing"] == "done" and row["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_detached_command_shows_at_once_or_in_its_job(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +92,7 @@ def test_a_mistake_in_a_detached_command_shows_at_once_or_in_its_job(
     assert "this machine has no graphics card" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_show_stop_and_resume(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,6 +117,7 @@ def test_show_stop_and_resume(
     assert wait_finished(job) == "done" and diary(work)["step 0"] == 2
 
 
+@pytest.mark.slow
 def test_stop_where_nobody_looks_after_it(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,7 +147,7 @@ def test_the_queue_of_cards(
     monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
     fake_cards.plant_cards(tmp_path / "cards", [24 * 2**30])
     assert main(["jobs", "queue", "--json"]) == 0
-    (row,) = told(capsys)["cards"]  # type: ignore[misc]
+    (row,) = told(capsys)["cards"]
     assert row["free_mib"] == 24576 and row["held_by"] == "" and row["waiting"] == []
 
 
@@ -171,6 +175,7 @@ def test_every_fault_of_a_plan_is_told_before_anything_is_run(
     assert "commands is empty" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_plan_stops_at_a_failure_and_can_go_on_at_a_no(
     python: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

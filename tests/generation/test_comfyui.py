@@ -83,6 +83,7 @@ def test_steps_are_heard_over_the_websocket(one: Neighbour) -> None:
     assert all(note.startswith("step ") and note.endswith("/30") for note in heard.notes)
 
 
+@pytest.mark.slow
 def test_what_was_made_is_fetched_and_not_made_again(one: Neighbour) -> None:
     first = renders(open_renderer(base_of(one), SPEC))
     files = sorted((one.base / "output" / "vultus").glob("*.png"))
@@ -91,6 +92,7 @@ def test_what_was_made_is_fetched_and_not_made_again(one: Neighbour) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+@pytest.mark.slow
 def test_a_cached_success_with_a_file_that_is_gone_is_saved_again(one: Neighbour) -> None:
     """An identical prompt is answered at once with the old name, whether or not the file is there."""
     (before,) = renders(open_renderer(base_of(one), SPEC), 1)
@@ -100,6 +102,7 @@ def test_a_cached_success_with_a_file_that_is_gone_is_saved_again(one: Neighbour
     assert np.array_equal(before, after)
 
 
+@pytest.mark.slow
 def test_it_goes_on_after_a_crash_of_the_server(one: Neighbour, tmp_path: Path) -> None:
     """Killed between two renders and brought back: its queue and history are gone, the rest is made."""
     expected = renders(open_renderer(base_of(one), SPEC), 6)
@@ -125,6 +128,7 @@ def wait_gone(one: Neighbour) -> None:
     wait_until(lambda: port_owner(one.server.port) is None)
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_at_every_render_is_told(tmp_path: Path) -> None:
     with neighbour(tmp_path, "--crash-at", "1") as one:
         renderer = ComfyRenderer(one.server, "ada.safetensors", "", SPEC, healthy_within_s=0.5)
@@ -177,6 +181,7 @@ def test_graphs() -> None:
     assert asked["sampler"]["inputs"]["sampler_name"] == "dpmpp_2m"
 
 
+@pytest.mark.slow
 def test_instantid_where_the_server_has_it(one: Neighbour) -> None:
     names = find_instantid(one.server)
     assert names == ("ip-adapter.bin", "instantid.safetensors")
@@ -194,6 +199,7 @@ def test_a_server_without_instantid(tmp_path: Path) -> None:
         assert find_instantid(plain.server) is None
 
 
+@pytest.mark.slow
 def test_frames_arrive_in_any_pieces(one: Neighbour) -> None:
     assert _split(b"") is None and _split(b"\x81\x7e\x00") is None
     assert _split(b"\x81\x02hi\x82\x00") == (1, b"hi", b"\x82\x00")

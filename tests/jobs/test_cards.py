@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from vultus.core.errors import CardBusyError, JobError, MissingExtraError
 from vultus.core.locks import Lock
 from vultus.jobs import fake_cards
 from vultus.jobs.cards import PROBES, Card, no_cards, open_probe
+from vultus.jobs.foreground import on_card
 from vultus.jobs.holders import command_line, listening_ports, port_owner, users_of_device
 from vultus.jobs.lease import free_or_refuse, lock_path, take, who_holds
 from vultus.jobs.processes import identify
@@ -129,6 +130,47 @@ def test_free_means_measured_twice(tmp_path: Path) -> None:
     assert len(asked) == 4, "three times too little, then enough, and once more to be sure"
 
 
+def test_a_command_in_front_of_a_person_asks_and_without_one_refuses(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    uuids = fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 8 * GIB])
+    clock = FakeClock()
+    asked: list[str] = []
+
+    def answers(*words: str) -> Callable[[str], str]:
+        left = list(words)
+
+        def ask(question: str) -> str:
+            asked.append(question)
+            return left.pop(0)
+
+        return ask
+
+    with on_card("auto", "vultus run", clock=clock) as uuid:
+        assert uuid == uuids[0]
+        with pytest.raises(CardBusyError) as caught, on_card("auto", "another", clock=clock):
+            pass
+        assert "in use by vultus run" in caught.value.what
+        assert "--detach" in caught.value.next_command
+        with on_card("cpu", "on the processor") as none:
+            assert none == ""
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+        with on_card("auto", "on the other card", clock=clock) as other:
+            assert other == uuids[1]
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    fake_cards.hold(tmp_path / "cards", uuids[0], 8 * GIB)
+    with on_card("auto", "x", ask=answers("w", "g"), clock=clock):
+        assert len(asked) == 2 and "16384 of 24576 MiB free" in asked[0]
+    with pytest.raises(CardBusyError), on_card("auto", "x", ask=answers("q"), clock=clock):
+        pass
+    take(Card(uuids[0], 0, "p", GIB, ""), "the lease was given back").release()
+    monkeypatch.setenv("VULTUS_CARD", uuids[0])
+    with on_card("auto", "under a supervisor") as mine:
+        assert mine == uuids[0]
+
+
 def test_who_has_a_card_open_and_who_listens(tmp_path: Path) -> None:
     """A planted /proc: two processes, one with the card open; and the real one for a port."""
     for pid, name, target in ((11, "python", "/dev/nvidia0"), (12, "sleep", "/dev/nvidiactl")):
@@ -157,6 +199,7 @@ def test_who_has_a_card_open_and_who_listens(tmp_path: Path) -> None:
     assert port_owner(port) is None
 
 
+@pytest.mark.slow
 def test_jobs_queue_for_a_card_in_the_order_they_came(
     home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

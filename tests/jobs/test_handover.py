@@ -19,6 +19,8 @@ from vultus.jobs.settings import ComfySpec
 from vultus.testing.jobs import make_job, supervisor_pid, wait_finished, wait_until
 from vultus.testing.neighbour import HELD, RESIDUE, TOTAL, Neighbour, graph, neighbour
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def machine(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -80,7 +82,7 @@ def test_it_comes_back_when_the_training_does_not(
         if how == "both killed":
             wait_until(lambda: job.standing() == "lost")
             assert [owed.url for owed in debts(job.owed_file)] == [one.server.url]
-            resume_all(now=0.0)
+            resume_all()
         assert wait_finished(job) == ("failed" if how == "failed" else "done")
         assert one.server.is_healthy() and one.command_line() == before
         assert not job.owed_file.exists()

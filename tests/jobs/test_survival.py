@@ -50,6 +50,7 @@ def test_a_job_runs_to_its_end_and_says_so(python: str, tmp_path: Path) -> None:
     assert not job.is_at_work
 
 
+@pytest.mark.slow
 def test_it_belongs_to_no_terminal(python: str, tmp_path: Path) -> None:
     job, worker = begin(python, tmp_path / "w", 0)
     mine = read_stat(os.getpid())
@@ -87,6 +88,7 @@ def test_supervisor_killed_is_replaced_and_adopts(python: str, tmp_path: Path) -
     check_whole(tmp_path / "w", redone_at_most=0)
 
 
+@pytest.mark.slow
 def test_a_worker_that_ends_just_after_its_supervisor_is_not_forgotten(
     python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +105,7 @@ def test_a_worker_that_ends_just_after_its_supervisor_is_not_forgotten(
     check_whole(tmp_path / "w", redone_at_most=0)
 
 
+@pytest.mark.slow
 def test_ended_while_nobody_looked_is_not_done_again(python: str, tmp_path: Path) -> None:
     job, worker = begin(python, tmp_path / "w")
     first = supervisor_pid(job)
@@ -113,7 +116,7 @@ def test_ended_while_nobody_looked_is_not_done_again(python: str, tmp_path: Path
     job.write_exit(Exit(1, 0))
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: job.standing() in ("lost", "done", "running"))
-    resume_all(now=0.0)
+    resume_all()
     assert wait_finished(job) == "done"
     assert job.state.attempt == 1 and job.state.exit_code == 0
 
@@ -123,12 +126,13 @@ def test_reboot_leaves_a_lost_job_that_resume_all_finds(python: str, tmp_path: P
     os.kill(supervisor_pid(job), signal.SIGKILL)
     os.kill(worker, signal.SIGKILL)
     wait_until(lambda: job.standing() == "lost")
-    assert [one.id for one in resume_all(now=0.0)] == [job.id]
-    assert resume_all(now=0.0) == []
+    assert [one.id for one in resume_all()] == [job.id]
+    assert resume_all() == []
     assert wait_finished(job) == "done"
     check_whole(tmp_path / "w", redone_at_most=1)
 
 
+@pytest.mark.slow
 def test_session_of_the_starter_is_told_to_end(python: str, tmp_path: Path) -> None:
     """The starter is a session of its own here; every process in it gets SIGTERM, then SIGHUP."""
     words = repr(["work", str(tmp_path / "w" / "work"), str(STEPS), "0.2"])
@@ -150,6 +154,7 @@ def test_session_of_the_starter_is_told_to_end(python: str, tmp_path: Path) -> N
     check_whole(tmp_path / "w", redone_at_most=0)
 
 
+@pytest.mark.slow
 def test_a_number_that_somebody_else_has_now_is_left_alone(python: str, tmp_path: Path) -> None:
     """After a reboot the recorded process number belongs to a stranger."""
     job, worker = begin(python, tmp_path / "w")
@@ -190,18 +195,20 @@ def test_how_a_command_ended_is_kept(
     assert job.state.attempt == 1, "it was not tried again"
 
 
+@pytest.mark.slow
 def test_one_that_never_gets_on_is_given_up(python: str, tmp_path: Path) -> None:
     job = make_job(python, ["die"], tmp_path / "w", limits=Limits(restarts_max=2))
     assert wait_finished(job) == "failed"
     assert job.state.attempt == 3 and "without getting on" in job.state.reason
 
 
+@pytest.mark.slow
 def test_supervisor_told_to_end_leaves_the_job_to_be_resumed(python: str, tmp_path: Path) -> None:
     """A pod that shuts down sends TERM to everybody."""
     job, worker = begin(python, tmp_path / "w")
     os.kill(supervisor_pid(job), signal.SIGTERM)
     wait_until(lambda: job.standing() == "lost")
     assert identify(worker) is None and job.state.phase is Phase.PAUSING
-    assert len(resume_all(now=0.0)) == 1
+    assert len(resume_all()) == 1
     assert wait_finished(job) == "done"
     check_whole(tmp_path / "w", redone_at_most=1)

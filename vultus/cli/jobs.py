@@ -232,7 +232,7 @@ def _resume(args: argparse.Namespace) -> int:
         raise JobError("say which job, or --all", next_command="vultus jobs resume --all")
     now = SystemClock().now()
     if args.all:
-        resumed = resume_all(now=now)
+        resumed = resume_all()
     else:
         job = find(args.job)
         resumed = [job] if resume(job, now=now) else []

@@ -103,7 +103,7 @@ def resume(job: JobFolder, *, now: float) -> bool:
     return True
 
 
-def resume_all(*, now: float) -> list[JobFolder]:
+def resume_all() -> list[JobFolder]:
     """Set every job going again that is not finished and that nobody looks after."""
     resumed = []
     for job in list_jobs():
@@ -112,5 +112,4 @@ def resume_all(*, now: float) -> list[JobFolder]:
             resumed.append(job)
         elif job.owed_file.exists() and not job.has_supervisor:
             start_supervisor(job)  # finished, but a ComfyUI still waits for its restart
-    del now
     return resumed

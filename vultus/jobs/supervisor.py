@@ -40,7 +40,7 @@ GUARD_EVERY_S = 5.0
 LEFTOVER_WAIT_S = 30.0
 
 
-class Stopping(Exception):
+class _Stopping(Exception):
     """The job is to stop, and why. Never leaves this file."""
 
 
@@ -63,7 +63,7 @@ class Supervisor:
         """Bring the job to its end, or to where another supervisor goes on."""
         try:
             self._run()
-        except Stopping as stop:
+        except _Stopping as stop:
             self._finish(Phase.STOPPED, str(stop))
         except VultusError as fault:
             self._finish(Phase.FAILED, "\n".join(fault.lines()))
@@ -144,7 +144,7 @@ class Supervisor:
             while self._lives(worker):
                 self._breathe()
                 self.clock.sleep(POLL_S)
-        except Stopping as stop:
+        except _Stopping as stop:
             end_family(worker, whole_session=True, clock=self.clock, reap=self._reap)
             last = self.job.read_exit(self.state.attempt)
             if last is not None and last.code in (0, 1) and not last.crash:
@@ -180,11 +180,11 @@ class Supervisor:
             self.clock.sleep(min(POLL_S, verdict.pause_s))
 
     def _breathe(self) -> None:
-        """Look at everything that may end the job from outside. Raises Stopping."""
+        """Look at everything that may end the job from outside. Raises _Stopping."""
         if self.told_to_end:
-            raise Stopping("its supervisor was told to end")
+            raise _Stopping("its supervisor was told to end")
         if self.job.stop_file.exists():
-            raise Stopping(self.job.stop_file.read_text(encoding="utf-8").strip() or "stopped")
+            raise _Stopping(self.job.stop_file.read_text(encoding="utf-8").strip() or "stopped")
         if self.clock.monotonic() < self._looked_s + GUARD_EVERY_S:
             return
         self._looked_s = self.clock.monotonic()
@@ -192,7 +192,7 @@ class Supervisor:
         rotate(self.job.supervisor_log)
         reason = self.guards.look()
         if reason:
-            raise Stopping(reason)
+            raise _Stopping(reason)
 
     def _lives(self, worker: Process) -> bool:
         self._reap()

@@ -14,6 +14,7 @@ from pathlib import Path
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
+from vultus.jobs.foreground import on_card
 from vultus.steps.executors import Executor, open_executor, parse_executor, visible_cards
 from vultus.steps.orders import Pool, Task
 from vultus.studies.given import Given, gather
@@ -43,6 +44,7 @@ def drive(
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),
+        on_card(given.plan.machine.device, f"vultus run in {workspace.folder.name}"),
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
