@@ -61,6 +61,7 @@ def cluster() -> Iterator[Any]:
         made.add_node(
             num_cpus=1, num_gpus=0, object_store_memory=STORE_BYTES, include_dashboard=False
         )
+    made.last = sorted(made.worker_nodes, key=lambda node: node.node_id)[-1]
     ray.init(address=made.address, logging_level="error", log_to_driver=False)
     yield made
     ray.shutdown()
@@ -87,16 +88,14 @@ def test_workers_and_a_machine_die_and_nothing_differs(cluster: Any, tmp_path: P
     expected = [done.ids for done in inline.run([Task(_chain(order)) for order in orders])]
     inline.close()
 
-    extra = cluster.add_node(num_cpus=1, num_gpus=0, object_store_memory=STORE_BYTES)
-    cluster.wait_for_nodes()
-    pool = RayPool(tmp_path / "ray", lanes=NODES + 1)
+    pool = RayPool(tmp_path / "ray", lanes=NODES)
     pool.run([Task(_chain(order)) for order in orders[:6]])
     victims = pool.worker_pids()
     assert len(victims) >= 2
     os.kill(victims[0], signal.SIGSTOP)  # it takes an order and can neither do it nor answer
     threading.Timer(1.0, os.kill, (victims[0], signal.SIGKILL)).start()
     found = [done.ids for done in pool.run([Task(_chain(order)) for order in orders[:18]])]
-    cluster.remove_node(extra, allow_graceful=False)
+    cluster.remove_node(cluster.last, allow_graceful=False)
     found = [done.ids for done in pool.run([Task(_chain(order)) for order in orders])]
     pool.close()
     assert found == expected and len(found) == 24
