@@ -40,7 +40,7 @@ EVENTS = (
 )
 LAUNCHERS = ("vultus", "nohup", "tmux", "submitit")
 MARK = "VULTUS_DRILL"
-PATIENCE_S = 600.0
+PATIENCE_S = 1800.0
 ALIVE_AFTER_S = 5.0
 SUBMITIT = "submitit==1.5.4"
 
@@ -148,7 +148,7 @@ def _trial(launcher: str, kind: str, event: str) -> dict[str, Any]:
 def _played(scene: Scene, event: str) -> dict[str, Any]:
     _begin(scene)
     began = time.monotonic()
-    at_least = 4 if scene.kind == "training" else 20
+    at_least = 3 if scene.kind == "training" else 20
     while scene.done() < at_least:
         assert time.monotonic() < began + PATIENCE_S, "the work does not get on"
         assert not scene.is_finished(), "it was over before anything happened"

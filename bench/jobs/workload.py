@@ -20,7 +20,7 @@ from pathlib import Path
 
 __all__ = ["OPTIMIZER_STEPS", "RENDERS", "diary", "main", "plant", "prepare", "sweep_attempts"]
 
-OPTIMIZER_STEPS = 16
+OPTIMIZER_STEPS = 10
 RENDERS = 60
 PAUSE_S = 0.05
 ROOT = Path(__file__).resolve().parents[2]

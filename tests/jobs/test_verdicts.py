@@ -76,6 +76,8 @@ def test_secrets_are_not_recorded() -> None:
         "VULTUS_NOTIFY_SECRET": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "SOMETHING": "x",
+        "VULTUS_CARD": "GPU-1",
+        "VULTUS_PROGRESS": "x",
     }
     assert set(record_environment(given)) == {"PATH", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE"}
 

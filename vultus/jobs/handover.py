@@ -26,7 +26,7 @@ from vultus.jobs.lease import free_or_refuse
 from vultus.jobs.records import read_json
 from vultus.jobs.settings import ComfySpec
 
-__all__ = ["clear_the_card", "debts", "neighbours", "pay_back"]
+__all__ = ["FREED_WITHIN_S", "clear_the_card", "debts", "neighbours", "pay_back"]
 
 INTERRUPT_WITHIN_S = 180.0
 FREE_HINT_WITHIN_S = 15.0

@@ -20,7 +20,7 @@ from vultus.core.locks import Lock
 from vultus.jobs.folder import JobFolder, list_jobs
 from vultus.jobs.records import JobState, Phase
 
-__all__ = ["record_environment", "resume", "resume_all", "start_supervisor"]
+__all__ = ["OF_A_WORKER", "record_environment", "resume", "resume_all", "start_supervisor"]
 
 UP_WITHIN_S = 30.0
 _KEPT = (
@@ -39,6 +39,8 @@ _KEPT = (
     "VULTUS_",
     "XDG_",
 )
+OF_A_WORKER = ("VULTUS_JOB", "VULTUS_ATTEMPT", "VULTUS_PROGRESS", "VULTUS_CARD")
+"""What only the worker of one job may see: a job that is started from a job begins without them."""
 _KEPT_WHOLE = {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV"}
 _SECRET = ("TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL", "API_KEY", "APIKEY")
 
@@ -49,6 +51,7 @@ def record_environment(environment: Mapping[str, str]) -> dict[str, str]:
         name: value
         for name, value in sorted(environment.items())
         if (name in _KEPT_WHOLE or name.startswith(_KEPT))
+        and name not in OF_A_WORKER
         and not any(word in name.upper() for word in _SECRET)
     }
 
@@ -68,7 +71,10 @@ def start_supervisor(job: JobFolder) -> None:
             stdout=log,
             stderr=log,
             cwd=folder,
-            env={**os.environ, **spec.environment},
+            env={
+                **{name: value for name, value in os.environ.items() if name not in OF_A_WORKER},
+                **spec.environment,
+            },
             start_new_session=True,
         )
     first.wait()  # it forks and ends at once: the supervisor is nobody's child

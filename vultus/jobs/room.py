@@ -13,7 +13,7 @@ from vultus.core.errors import CardBusyError, VultusError
 from vultus.jobs.cards import Card, CardProbe, choose_card, open_probe
 from vultus.jobs.events import announce
 from vultus.jobs.folder import JobFolder, list_jobs
-from vultus.jobs.handover import clear_the_card, pay_back
+from vultus.jobs.handover import FREED_WITHIN_S, clear_the_card, pay_back
 from vultus.jobs.lease import GIVEN_VARIABLE, Lease, take
 from vultus.jobs.records import Phase
 from vultus.jobs.settings import load_settings
@@ -38,15 +38,18 @@ class Room:
     def make(self) -> str:
         """Wait for the job's turn, take the lease, have the memory free; return the card's UUID.
 
-        A job that needs no card is done at once. Raises CardBusyError when the room cannot be had.
+        Called before every attempt: what was free an hour ago need not be now. A job that needs no
+        card is done at once. Raises CardBusyError when the room cannot be had.
         """
-        if not self._spec.card or self.is_made:
-            return self._lease.card.uuid if self._lease else ""
+        if not self._spec.card:
+            return ""
         settings = load_settings()
         probe = open_probe()
         if self._lease is None:
             self._lease = self._wait_for_turn(probe)
         card = self._lease.card
+        # what a killed attempt held comes back in its own time
+        patience_s = max(60 * settings.card.wait_min, FREED_WITHIN_S if self.is_made else 0.0)
         free = clear_the_card(
             card,
             probe,
@@ -54,7 +57,7 @@ class Room:
             spec=settings.comfyui,
             way=self._spec.comfyui,
             owed_file=self._job.owed_file,
-            patience_s=60 * settings.card.wait_min,
+            patience_s=patience_s,
             clock=self._clock,
             breathe=self._breathe,
             tell=lambda text: announce(self._job, "comfyui", text),
