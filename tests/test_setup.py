@@ -227,6 +227,7 @@ def imported_libraries() -> dict[str, set[str]]:
 def test_the_package_imports_only_what_it_asks_for_and_asks_for_nothing_idle() -> None:
     project = read("pyproject.toml")
     asked = {line.split("==")[0] for line in project["project"]["dependencies"]}
+    # by import name: pynvml is nvidia-ml-py
     extras = {"apprise", "av", "bitsandbytes", "pi_heif", "pynvml", "ray", "scenedetect"}
     imported = imported_libraries()
     assert len(imported) >= 8

@@ -22,7 +22,7 @@ from vultus.jobs.records import JobState, Phase
 
 __all__ = ["OF_A_WORKER", "record_environment", "resume", "resume_all", "start_supervisor"]
 
-UP_WITHIN_S = 30.0
+UP_WITHIN_S = 120.0
 _KEPT = (
     "CUDA_",
     "HF_",

@@ -39,7 +39,7 @@ __all__ = [
     "worker",
 ]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 SOURCE = Path(next(iter(vultus.__path__))).parent
 
 INTERPRETER = """#!{python} -S
