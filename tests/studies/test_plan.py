@@ -50,7 +50,7 @@ def test_the_bundled_demo_is_a_good_plan() -> None:
         ("{persona}, asleep", "somebody, asleep", "has no {persona}"),
         ("{persona}, asleep", "{persona}, surprised", "one prompt twice"),
         ('trainer = "fake"', 'trainer = "fak"', "fake"),
-        ("[sweep]", '[sweep]\nallocator = "gird"', "grid"),
+        ('allocator = "grid"', 'allocator = "gird"', "grid"),
     ],
 )
 def test_faults_across_settings_are_told(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -42,6 +42,14 @@ NOUNS = (
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 
 
+class _Columns(argparse.RawDescriptionHelpFormatter):
+    """Nouns and their help side by side: argparse forgets the indent of subcommands when it measures."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = max(map(len, NOUNS)) + 4
+
+
 def present_nouns() -> tuple[str, ...]:
     """Return the nouns of `NOUNS` whose file exists in this installation."""
     return tuple(
@@ -56,7 +64,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
         description="Turns a folder of pictures of one persona into an SDXL LoRA\n"
         "whose face match is measured, not judged by eye.",
         epilog="start with:\n  vultus demo\nhelp on a command:\n  vultus COMMAND --help",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Columns,
     )
     parser.add_argument("--version", action="version", version=f"vultus {__version__}")
     nouns: Nouns = parser.add_subparsers(title="commands", metavar="COMMAND", dest="noun")
