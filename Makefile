@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-curation lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -51,6 +51,9 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
+
+bench-faces: setup ## Measure the free face pack on photographs (needs the shared folder; PEER=python with deepface)
+	$(ONE_THREAD) $(PYTHON) -m bench.faces.measure $(if $(PEER),--peer $(PEER)) $(ARGS)
 
 bench-curation: setup ## Curation against planted copies, other tools, size and kills (ARGS=--large: 10,000 pictures)
 	$(ONE_THREAD) $(PYTHON) -m bench.curation.measure $(ARGS)

@@ -84,7 +84,9 @@ def save_detector(path: Path) -> None:
         channels = outs
         if i >= 2:
             levels[_STRIDES[i - 2]] = wire
-    scores, boxes, points = [], [], []
+    scores: list[str] = []
+    boxes: list[str] = []
+    points: list[str] = []
     for stride, source in levels.items():
         for group, width, names in ((1, 1, scores), (4, 4, boxes), (10, 10, points)):
             name = f"s{stride}_{group}"

@@ -146,7 +146,7 @@ def test_mirrored_votes_cancel_a_sideways_bias_and_one_size_asks_the_first_pass(
     look.smallest, look.largest = 100, 120  # only the crop at 112 px still sees it, with its bias
     refined, spread = detector.refine_many([(rgb, first)])[0]
     # The bias of 4 px to the right is one to the left in the mirror; downwards both agree.
-    assert np.abs(refined.points_px - (first.points_px + (0, 4))).max() < 1.0
+    assert np.abs(refined.points_px - (first.points_px + np.array((0, 4)))).max() < 1.0
     assert spread == pytest.approx(4, abs=1.0)
 
 

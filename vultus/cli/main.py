@@ -32,7 +32,7 @@ from vultus.core.errors import CancelledError, VultusError
 
 __all__ = ["NOUNS", "build_parser", "main", "present_nouns"]
 
-NOUNS = ("demo", "init", "run", "dataset", "score", "doctor", "models")
+NOUNS = ("demo", "init", "run", "dataset", "faces", "score", "doctor", "models")
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 
 

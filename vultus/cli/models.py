@@ -190,7 +190,7 @@ def _packs() -> Iterator[Model]:
 def _fetch(args: argparse.Namespace) -> int:
     from vultus.faces.fetch import fetch_pack, require_fetchable
     from vultus.faces.packs import find_pack
-    from vultus.faces.shelf import data_folder
+    from vultus.faces.shelf import data_folder, model_folders
 
     require_fetchable(args.pack, args.source)
     _agree(_catalogued(args.pack), args)
@@ -204,7 +204,10 @@ def _fetch(args: argparse.Namespace) -> int:
     folder = fetch_pack(args.pack, target, source=args.source, tell=tell)
     pack = find_pack(args.pack, folder=folder)
     record = {"pack": pack.name, "folder": str(folder), "digest": pack.digest, "files": told}
-    say(args, record, [f"{pack.name} is ready in {folder} ({pack.licence})"])
+    lines = [f"{pack.name} is ready in {folder} ({pack.licence})"]
+    if folder.resolve() not in [place.resolve() for place in model_folders()]:
+        lines.append(f"next: export VULTUS_MODELS={folder.resolve()}")
+    say(args, record, lines)
     return EXIT_DONE
 
 

@@ -120,9 +120,8 @@ def pad_around(rgb: Rgb, face: Face, margin_faces: float, side_px: int | None = 
 def cut_box(rgb: Rgb, box_px: Box, size: tuple[int, int] | None = None, *, view: str) -> Crop:
     """Cuts a box to whole pixels of the picture and scales it; edge pixels repeat outside."""
     height, width = rgb.shape[:2]
-    left, top = round(box_px[0]), round(box_px[1])
-    right = max(left + 1, round(box_px[2]))
-    bottom = max(top + 1, round(box_px[3]))
+    left, right = _whole(box_px[0], box_px[2], width)
+    top, bottom = _whole(box_px[1], box_px[3], height)
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
         raise FaceError(
             f"the box {(left, top, right, bottom)} lies outside the picture of {width} x {height} px",
@@ -140,6 +139,17 @@ def cut_box(rgb: Rgb, box_px: Box, size: tuple[int, int] | None = None, *, view:
     out = whole if size is None else resize(whole, *size)
     box = (float(left), float(top), float(right), float(bottom))
     return Crop(out, view, box, (width, height), padded)
+
+
+def _whole(low: float, high: float, side: int) -> tuple[int, int]:
+    """An extent in whole pixels: its length is rounded, not its ends, so that squares stay square;
+    what lay inside the picture stays inside."""
+    length = max(1, round(high - low))
+    first = round(low)
+    if low >= 0 and high <= side:
+        length = min(length, side)
+        first = min(max(first, 0), side - length)
+    return first, first + length
 
 
 def _inside(box: Box, width: int, height: int) -> Box:

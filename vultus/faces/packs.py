@@ -209,7 +209,7 @@ def _find(name: str, folder: Path | None) -> Pack:
     if place.is_dir():
         # A folder of weights as InsightFace unpacks it says what it is by its files.
         known = None if (place / "pack.toml").is_file() else pack_of_files(place)
-        return _agreed(load_pack(place)) if known is None else _from_catalogue(*known)
+        return load_pack(place) if known is None else _from_catalogue(*known)
     named = (*_PACKAGED, *catalogue())
     close = nearest(name, named)
     raise PackError(

@@ -54,9 +54,11 @@ def pose_from_points(points: npt.ArrayLike) -> Pose:
     # The nearest pair of orthogonal unit rows: what both rows agree on.
     u, _, vt = np.linalg.svd(linear / lengths[:, None], full_matrices=False)
     rows = u @ vt
-    nose = np.cross(rows[0], rows[1])  # third row: depth
-    x, y = rows[0, 2], rows[1, 2]
-    yaw = -np.degrees(np.arctan2(x, nose[2]))
+    roll = float(np.arctan2(rows[1, 0], rows[0, 0]))
+    # Where the nose points once the picture is turned upright again; its depth is the third row's.
+    c, s = np.cos(roll), np.sin(roll)
+    x, y = c * rows[0, 2] + s * rows[1, 2], c * rows[1, 2] - s * rows[0, 2]
+    depth = float(np.cross(rows[0], rows[1])[2])
+    yaw = -np.degrees(np.arctan2(x, depth))
     pitch = -np.degrees(np.arcsin(np.clip(y, -1.0, 1.0)))
-    roll = np.degrees(np.arctan2(rows[1, 0], rows[0, 0]))
-    return Pose(float(yaw), float(pitch), float(roll), "points")
+    return Pose(float(yaw), float(pitch), float(np.degrees(roll)), "points")
