@@ -19,7 +19,7 @@ def _imagehash(folder: Path, names: list[str]) -> dict[str, Judge]:
     import imagehash
     from PIL import Image
 
-    makers = {
+    makers: dict[str, tuple[Callable[[Any], Any], int]] = {
         "phash <= 10 of 64": (lambda x: imagehash.phash(x), 10),
         "dhash <= 8 of 64": (lambda x: imagehash.dhash(x), 8),
         "ahash <= 10 of 64": (lambda x: imagehash.average_hash(x), 10),

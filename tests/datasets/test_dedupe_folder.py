@@ -20,6 +20,7 @@ from vultus.datasets.prints import measure_print, pack, packed_parts
 from vultus.datasets.records import CurateSpec, Entry, Lineage
 from vultus.images.hashing import pixel_id
 from vultus.images.write import png_bytes
+from vultus.reports.dataset_pages import proof
 
 
 @pytest.fixture
@@ -58,6 +59,25 @@ def test_groups_are_proposals_until_the_user_says_so(library: Library) -> None:
     library.undo("dedupe")
     assert len(library.kept()) == 7
     assert families(outcome)["a-crop.png"] == "a.png"
+
+
+def test_the_proof_lays_each_member_over_its_partner(library: Library) -> None:
+    outcome = dedupe(library, CurateSpec())
+    by_name = {entry.name: entry for entry in library.entries()}
+    checked = 0
+    for group in outcome["groups"]:
+        for member in group["members"]:
+            if member["matrix"] is None:
+                continue
+            laid = proof(
+                library, by_name[member["name"]], by_name[member["partner"]], member["matrix"]
+            )
+            assert laid is not None
+            red, cyan = laid[..., 0].astype(int), laid[..., 1].astype(int)
+            inside = cyan > 90  # what the member does not cover is dark
+            assert np.median(np.abs(red - cyan)[inside]) < 12, member["name"]
+            checked += 1
+    assert checked == 2
 
 
 def test_the_user_may_choose_another_one(library: Library) -> None:

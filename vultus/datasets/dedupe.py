@@ -86,7 +86,7 @@ def dedupe(
 
     `keep` names pictures that shall be kept whatever speaks against them. Returns the outcome:
     {"pictures", "pairs", "groups": [{"keep", "reason", "members": [{"name", "kind", "how", "evidence", "partner",
-    "matrix"}]}]}, where `matrix` lays the member's partner over it in shares of their longer sides, or is None.
+    "matrix"}]}]}, where `matrix` lays the member over its partner in shares of their longer sides, or is None.
     """
     with library.at_work():
         prints.measure_prints(library, lambda done, of: follow("reading", done, of))
@@ -216,7 +216,7 @@ def _told(entries: Sequence[Entry], groups: Sequence[Group], pairs: int) -> dict
                     "how": link.how,
                     "evidence": evidence,
                     "partner": entries[member.partner].name,
-                    "matrix": link.onto(member.index < member.partner),
+                    "matrix": link.onto(member.index > member.partner),
                 }
             )
         rows.append({"keep": entries[group.keep].name, "reason": group.reason, "members": members})
