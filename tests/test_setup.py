@@ -223,7 +223,7 @@ def imported_libraries() -> dict[str, set[str]]:
 def test_the_package_imports_only_what_it_asks_for_and_asks_for_nothing_idle() -> None:
     project = read("pyproject.toml")
     asked = {line.split("==")[0] for line in project["project"]["dependencies"]}
-    extras = {"av", "bitsandbytes", "scenedetect"}
+    extras = {"av", "bitsandbytes", "pi_heif", "scenedetect"}
     imported = imported_libraries()
     assert len(imported) >= 8
     shipped = {n for n, files in imported.items() if any(not f.startswith(BUILDERS) for f in files)}
