@@ -196,11 +196,8 @@ def test_nothing_configured_is_fine(tmp_path: Path) -> None:
     assert read == {"links": "", "extra_indexes": "", "default_index": "", "certificates": ""}
 
 
-DISTRIBUTIONS = {
-    "PIL": "pillow",
-    "cv2": "opencv-python-headless",
-    "prodigyplus": "prodigy-plus-schedule-free",
-}
+    # by import name: pynvml is nvidia-ml-py
+    extras = {"apprise", "av", "bitsandbytes", "pi_heif", "pynvml", "ray", "scenedetect"}
 """Import names that differ from the name to install."""
 
 BUILDERS = "vultus/standin/build/"

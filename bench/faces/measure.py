@@ -89,6 +89,9 @@ def main() -> None:
     """Measure the parts, print a table, write bench/results/faces.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=PARTS, help="some parts; no file is written")
+    parser.add_argument(
+        "--so-far", action="store_true", help="measure nothing: write the kept parts, name the rest"
+    )
     parser.add_argument("--peer", type=Path, help="python of an environment with deepface")
     args = parser.parse_args()
     if not (SHARED / "photos" / "orl").is_dir():
@@ -97,7 +100,11 @@ def main() -> None:
     seen: Seen = {"peer": args.peer}
     figures: dict[str, Any] = {}
     for name in args.only or PARTS:
-        figures[name] = _kept(name) or _measured(name, seen)
+        kept = _kept(name)
+        if kept is None and args.so_far:
+            figures.setdefault("not_measured", []).append(name)
+            continue
+        figures[name] = kept or _measured(name, seen)
         _print({name: figures[name]})
     if not args.only:
         print(record("faces", figures, seconds=time.perf_counter() - began))

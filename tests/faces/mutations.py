@@ -4,8 +4,8 @@
 
 **Notation**
     FAULTS    name -> what is exchanged    colour order (BGR, RGB), landmark order (the detector's eyes
-              named the wrong way round), template (ArcFace's of 112 px in this recogniser's 128),
-              flip (averaged with the face upside down instead of mirrored)
+              named the wrong way round), template (that of 96 x 112 px, which this one's was made from, in a square
+              of 128), flip (averaged with the face upside down instead of mirrored)
 Photographs of ORL are grey: the colour order is judged on coloured pictures.
 """
 
@@ -45,7 +45,7 @@ def embed_with(pack: Pack, faces: Sequence[tuple[Rgb, Face]], fault: str = "") -
     if fault == "colour order":
         spec = replace(spec, channels="rgb" if spec.channels == "bgr" else "bgr")
     if fault == "template":
-        spec = replace(spec, template_px=ARCFACE_PX)
+        spec = replace(spec, template_px=tuple((x - 8, y) for x, y in ARCFACE_PX))
     order = [1, 0, 2, 3, 4] if fault == "landmark order" else [0, 1, 2, 3, 4]
     described = replace(pack.spec, recognisers={pack.recogniser_name: spec})
     recogniser = kind(replace(pack, spec=described))
