@@ -66,7 +66,6 @@ bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figu
 bench-training: setup ## Overhead of a step, 50 kills, predicted bytes, merged weights (figures to bench/results)
 	$(ONE_THREAD) $(PYTHON) -m bench.training.measure $(ARGS)
 
-
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple
 	$(UV) export --quiet --frozen --no-emit-project --only-group bootstrap -o locks/uv.txt

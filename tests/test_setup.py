@@ -195,9 +195,10 @@ def test_nothing_configured_is_fine(tmp_path: Path) -> None:
     read = pip_settings(tmp_path, "", {})
     assert read == {"links": "", "extra_indexes": "", "default_index": "", "certificates": ""}
 
-
     # by import name: pynvml is nvidia-ml-py
     extras = {"apprise", "av", "bitsandbytes", "pi_heif", "pynvml", "ray", "scenedetect"}
+
+
 """Import names that differ from the name to install."""
 
 BUILDERS = "vultus/standin/build/"
