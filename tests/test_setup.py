@@ -195,10 +195,12 @@ def test_nothing_configured_is_fine(tmp_path: Path) -> None:
     read = pip_settings(tmp_path, "", {})
     assert read == {"links": "", "extra_indexes": "", "default_index": "", "certificates": ""}
 
-    # by import name: pynvml is nvidia-ml-py
-    extras = {"apprise", "av", "bitsandbytes", "pi_heif", "pynvml", "ray", "scenedetect"}
 
-
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "prodigyplus": "prodigy-plus-schedule-free",
+}
 """Import names that differ from the name to install."""
 
 BUILDERS = "vultus/standin/build/"
