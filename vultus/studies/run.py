@@ -37,7 +37,6 @@ def run(
     at = Run(given, pool, lanes) if expect is None else Run(given, pool, lanes, expect)
     frozen = pool.run([Task(lambda do: at.ask(do, requests.curate_order(given)))])[0]
     dataset = read_manifest(frozen.files["dataset"])
-
     ceiling = pool.run([Task(one(at, requests.ceiling_order(given, dataset, frozen)))])[0]
 
     trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
@@ -51,9 +50,8 @@ def run(
     refuse_no_scale([scale for scale, _ in frozen_scales])
 
     swept = sweep(at, sound, checkpoints)
-    used = requests.recognisers_used(checkpoints)
     shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
-    cells = score(at, sound, swept, shown, used)
+    cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
 
     confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
     choice = pick(at, swept, confirmed)
