@@ -100,12 +100,17 @@ class Ledger:
 
     def outputs(self, key: str) -> dict[str, str] | None:
         """What a step gave, name to content id; None if no attempt at it was finished."""
-        rows = self.rows("SELECT name, content_id FROM output WHERE step_key = ?", key)
-        if not rows and not self.rows(
-            "SELECT 1 FROM attempt WHERE step_key = ? AND state = 'done'", key
-        ):
-            return None  # a finished step may have no outputs, so the attempt decides
-        return {row["name"]: row["content_id"] for row in rows}
+        # One statement, hence one snapshot: with two, a commit between them looked like a step
+        # that was finished and gave nothing.
+        rows = self.rows(
+            "SELECT output.name, output.content_id FROM attempt LEFT JOIN output"
+            " ON output.step_key = attempt.step_key"
+            " WHERE attempt.step_key = ? AND attempt.state = 'done'",
+            key,
+        )
+        if not rows:
+            return None
+        return {row["name"]: row["content_id"] for row in rows if row["name"] is not None}
 
     def step(self, key: str) -> StepRecord | None:
         """The request behind a key, if it was ever begun."""
