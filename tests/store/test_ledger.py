@@ -322,6 +322,7 @@ def test_a_commit_cannot_fall_between_two_questions(ledger: Ledger) -> None:
     attempt_id = ledger.begin(OTHER, HERE)
     ledger.commit(attempt_id, {}, 1.0)
     watched = Watched.open(ledger.folder)
+    asked.clear()
     assert watched.outputs(OTHER.key) == {}
     assert watched.outputs(STEP.key) is None
     watched.close()
