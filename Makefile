@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-allocation bench-truth lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools bench-training lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -52,15 +52,26 @@ bench-standin: setup ## Measure the stand-in world (figures to bench/results)
 bench-demo: setup ## The demo's whole run on ten personas it has never seen (figures to bench/results)
 	$(PYTHON) -m bench.demo.measure $(ARGS)
 
+bench-faces: setup ## Measure the free face pack on photographs (needs the shared folder; PEER=python with deepface)
+	$(ONE_THREAD) $(PYTHON) -m bench.faces.measure $(if $(PEER),--peer $(PEER)) $(ARGS)
+bench-curation: setup ## Curation against planted copies, other tools, size and kills (ARGS=--large: 10,000 pictures)
+	$(ONE_THREAD) $(PYTHON) -m bench.curation.measure $(ARGS)
 bench-allocation: setup ## Which way of spending renders finds the best cell: ours, grids, Optuna (figures to bench/results)
 	$(ONE_THREAD) $(PYTHON) -m bench.allocation.measure $(ARGS)
 
 bench-truth: setup ## Do intervals cover, does the gate certify what it should (figures to bench/results)
 	$(ONE_THREAD) $(PYTHON) -m bench.truth.measure $(ARGS)
+bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figures to bench/results; Ray: VULTUS_EXTRAS=ray)
+	$(PYTHON) -m bench.jobs.measure $(ARGS)
+bench-training: setup ## Overhead of a step, 50 kills, predicted bytes, merged weights (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.training.measure $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple
 	$(UV) export --quiet --frozen --no-emit-project --only-group bootstrap -o locks/uv.txt
+
+lock-tools: setup ## Renew the locks of kohya and ComfyUI after a change of their requirements, from PyPI alone
+	$(PYTHON) scripts/tool_locks.py
 
 clean: ## Remove what set-up and tools made (never a workspace, never a report)
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

@@ -144,9 +144,9 @@ def settings() -> str:
         NOTE,
         "# Settings",
         "",
-        "The files of a workspace, and the one that makes a folder a face pack. A key that is",
-        "not listed here is an error, and all faults of a file are told at once. Paths are relative",
-        "to the file they stand in.",
+        "The files of a workspace, the one that makes a folder a face pack, the one for jobs on a",
+        "machine, and the plans of `vultus script`. A key that is not listed here is an error, and all",
+        "faults of a file are told at once. Paths are relative to the file they stand in.",
     ]
     for file, spec in files_of_a_user().items():
         about = inspect.getdoc(spec) or ""
@@ -163,10 +163,22 @@ def settings() -> str:
 def files_of_a_user() -> dict[str, type[Any]]:
     """Return the files a user writes, each with its spec."""
     from vultus.datasets.persona import PERSONA_FILE, Persona
+    from vultus.datasets.settings import MEASURING_FILE, MeasuringSpec
     from vultus.faces.packs import PackSpec
+    from vultus.jobs.script import ScriptSpec
+    from vultus.jobs.settings import JOBS_FILE, JobsSpec
+    from vultus.notices.records import NotifySpec
     from vultus.studies.plan import PLAN_FILE, RunSpec
 
-    return {PERSONA_FILE: Persona, PLAN_FILE: RunSpec, "pack.toml": PackSpec}
+    return {
+        PERSONA_FILE: Persona,
+        PLAN_FILE: RunSpec,
+        "pack.toml": PackSpec,
+        MEASURING_FILE: MeasuringSpec,
+        "notify.toml": NotifySpec,
+        JOBS_FILE: JobsSpec,
+        "a plan for vultus script": ScriptSpec,
+    }
 
 
 def _range(one: Setting) -> str:

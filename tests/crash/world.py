@@ -215,7 +215,7 @@ def check_after_kill(home: Home) -> set[str]:
 
 
 def check_whole(ledger: Ledger) -> None:
-    answer = ledger._all("PRAGMA integrity_check")[0][0]
+    answer = ledger.rows("PRAGMA integrity_check")[0][0]
     assert answer == "ok", f"the database is damaged: {answer}"
     faults = ledger.blobs.verify()
     assert not faults, f"torn files: {faults}"

@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from vultus.core.seeds import stream
+from vultus.datasets.compare import compare
 from vultus.datasets.dedupe import find_duplicates
 from vultus.datasets.ingest import Ingested, ingest
 from vultus.datasets.overlay import lay_over, shrink
 from vultus.datasets.persona import Persona
+from vultus.datasets.prints import measure_print, pack, unpack
 from vultus.datasets.records import CurateSpec, Duplicate
 from vultus.faces.engines.fake import FakeEngine, fake_pack
 from vultus.images.matching import extract, match
@@ -139,9 +141,52 @@ def test_one_patch_in_two_scenes_is_no_copy() -> None:
         "the trap is not set"
     )
     laid = lay_over(shrink(a), shrink(b), found.matrix, features[0].width_px, features[1].width_px)
-    assert not laid.same_shot
-    same = match(features[0], features[0])
-    assert same.matrix is not None
-    assert lay_over(
-        shrink(a), shrink(a), same.matrix, features[0].width_px, features[0].width_px
-    ).same_shot
+    assert laid.agreeing < 0.5
+    assert compare(measure_print(a), measure_print(b), CurateSpec()) is None
+    itself = compare(measure_print(a), measure_print(a), CurateSpec())
+    assert itself is not None and itself.kind == "edited"
+
+
+def test_a_head_that_turned_is_a_burst_and_no_copy() -> None:
+    """The background of a tripod is equal to the pixel; what moved in front of it tells two exposures."""
+    from dataclasses import replace
+
+    from vultus.standin.personas import clean_pictures, persona
+    from vultus.standin.render import render
+
+    known = list(clean_pictures(7, 4))
+    other = {"smiling": "stern"}
+    later = [
+        (known[0], {"yaw": known[0][1].yaw + 0.03}),
+        (known[3], {"yaw": known[3][1].yaw + 0.03}),
+        *(
+            (
+                known[k],
+                {
+                    "yaw": scene_of.yaw + 0.05,
+                    "expression": other.get(scene_of.expression, "smiling"),
+                },
+            )
+            for k, (_, scene_of) in enumerate(known[:2])
+        ),
+    ]
+    assert len(later) == 4
+    for (rgb, scene_of), change in later:
+        moved = render(persona(7), replace(scene_of, **change)).rgb  # type: ignore[arg-type]
+        link = compare(measure_print(rgb), measure_print(moved), CurateSpec())
+        assert link is not None and link.kind == "burst", f"{change}: {link}"
+    copy = compare(measure_print(rgb), measure_print(resized(rgb, 100)), CurateSpec())
+    assert copy is not None and copy.kind == "edited"
+
+
+def test_a_print_survives_its_packing() -> None:
+    one = measure_print(scene("packed"))
+    back = unpack(pack(one))
+    assert np.array_equal(back.hashes.plain, one.hashes.plain)
+    assert np.array_equal(back.hashes.mirrored, one.hashes.mirrored)
+    assert np.array_equal(back.features.points, one.features.points)
+    cosines = (back.features.descriptors * one.features.descriptors).sum(axis=1)
+    assert len(cosines) > 100 and cosines.min() > 0.995
+    link = compare(one, back, CurateSpec())
+    assert link is not None and link.kind == "edited" and link.matrix is not None
+    assert np.allclose(link.matrix, [[1, 0, 0], [0, 1, 0]], atol=2e-3)

@@ -8,7 +8,13 @@ import pytest
 
 from vultus.core.errors import DatasetError
 from vultus.datasets.records import Candidate, CurateSpec
-from vultus.datasets.split import choose_references
+from vultus.datasets.split import (
+    Split,
+    check_split,
+    choose_references,
+    families,
+    split_pictures,
+)
 
 BOXES = {"large": 64.0, "medium": 30.0, "small": 12.0}
 
@@ -86,3 +92,33 @@ def test_training_keeps_its_minimum() -> None:
     spec = CurateSpec(reference_share=0.7)
     chosen = choose_references(candidates, _alone(candidates), spec, seed=1)
     assert len(chosen) == 12
+
+
+def test_families_join_copies_crops_and_frames_of_one_shot() -> None:
+    names = ["a", "b", "c", "d", "e", "f", "g"]
+    family = families(
+        names, [("a", "b"), ("b", "gone")], {"c": "gone", "d": "film#1", "e": "film#1"}
+    )
+    assert family["a"] == family["b"] == family["c"] == "a"
+    assert family["d"] == family["e"] == "d"
+    assert family["f"] == "f" and family["g"] == "g"
+    assert set(family) == set(names), "who is not in the set has no side"
+
+
+def test_a_split_tells_its_strata_and_keeps_families_whole() -> None:
+    candidates = [_candidate(i, nose=(40.0, 50.0, 60.0)[i % 3]) for i in range(30)]
+    names = [candidate.name for candidate in candidates]
+    links = [(names[i], names[i + 1]) for i in range(0, 20, 2)]
+    split = split_pictures(candidates, families(names, links), CurateSpec(), 3)
+    assert set(split.references) | set(split.training) == set(names)
+    assert not set(split.references) & set(split.training)
+    for a, b in links:
+        assert (a in split.references) == (b in split.references)
+    assert sum(every for _, every in split.strata.values()) == 30
+    assert sum(held for held, _ in split.strata.values()) == len(split.references) >= 12
+
+
+def test_a_leaking_split_is_refused() -> None:
+    with pytest.raises(DatasetError, match="same shot"):
+        check_split(Split(("a",), ("b",), {"a": "x", "b": "x"}, {}))
+    check_split(Split(("a",), ("b",), {"a": "x", "b": "y"}, {}))

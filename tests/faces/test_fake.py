@@ -17,7 +17,7 @@ from vultus.faces.engines.fake import (
     plant,
     planted_direction,
 )
-from vultus.faces.records import STATES
+from vultus.faces.records import STATES, Pose
 from vultus.faces.similarity import cosine, gather
 from vultus.images.load import load_picture
 from vultus.images.write import save_png
@@ -26,7 +26,7 @@ CANVAS = np.full((96, 96, 3), 120, np.uint8)
 
 
 def test_plants_survive_a_png_and_come_back(tmp_path: Path) -> None:
-    truth = Planted(7, 0.5, "blurred", (10.0, 12.0, 60.0, 70.0), 99)
+    truth = Planted(7, 0.5, "blurred", (10.0, 12.0, 60.0, 70.0), 99, (30.5, -12.0, 4.0), 0.25)
     save_png(tmp_path / "a.png", plant(CANVAS, truth))
     assert find_plant(load_picture(tmp_path / "a.png").rgb) == truth
     assert find_plant(CANVAS) is None
@@ -43,6 +43,9 @@ def test_every_state_is_given_back() -> None:
         assert (result.emb is None) == (result.state in ("none", "too_small"))
         assert (result.face is None) == (result.state == "none")
         assert (len(result.faces) == 2) == (result.state == "several")
+        assert (result.pose is None) == (result.state == "none")
+    turned = engine.read(plant(CANVAS, Planted(1, pose_deg=(30.5, -12.0, 4.0), quality=0.25)))
+    assert turned.pose == Pose(30.5, -12.0, 4.0) and turned.quality == 0.25
     assert engine.read(CANVAS).state == "none"
 
 

@@ -48,6 +48,9 @@ def test_the_digest_moves_with_everything_that_moves_a_vector(pack: Pack, tmp_pa
         ("two_pass = true", "two_pass = false"),
         ("min_face_px = 8.0", "min_face_px = 9.0"),
         ("fill = 128", "fill = 0"),
+        ("first_pass_px = [320, 640]", "first_pass_px = [320]"),
+        ('"eye_left", "eye_right"', '"eye_right", "eye_left"'),
+        ("max_yaw_deg = 90.0", "max_yaw_deg = 80.0"),
     ]
     digests = {pack.digest, pack.choose("b").digest}
     for i, (old, new) in enumerate(edits):
@@ -88,6 +91,9 @@ def test_a_missing_file_is_named(pack: Pack) -> None:
         ('file = "recogniser_a.onnx"', 'file = "../recogniser_a.onnx"', "inside the pack's folder"),
         ("template_px = [[", "template_px = [[1.0, 2.0], [", "five points"),
         ("divide = 127.5", "divide = 0.0", "divide"),
+        ('"eye_left", "eye_right"', '"eye_left", "eye_left"', "each of eye_left"),
+        ("first_pass_px = [320, 640]", "first_pass_px = [8]", "sides of 16 px"),
+        ('file = "recogniser_a.onnx"', 'file = "recogniser_a.xml"', "needs its .bin"),
     ],
 )
 def test_faults_of_pack_toml_are_told(pack: Pack, old: str, new: str, words: str) -> None:

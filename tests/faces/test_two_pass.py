@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from vultus.faces.engines.detection import TwoPass, drop_overlaps, median_points
+from vultus.faces.engines.detection import TwoPass, drop_overlaps, median_points, to_picture
+from vultus.faces.pack_spec import DetectorSpec
 from vultus.faces.records import Face
 from vultus.images.geometry import resize
 
 Rgb = npt.NDArray[np.uint8]
 FIVE = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
+
+SPEC = DetectorSpec(kind="yunet", file="red.onnx", min_score=0.6)
 
 
 class RedSquare:
@@ -48,9 +53,13 @@ def red_square(width: int, height: int, x: int, y: int, size: int) -> Rgb:
 
 
 def find(look: RedSquare, rgb: Rgb) -> tuple[Face, float] | None:
-    detector = TwoPass(look, min_score=0.6, two_pass=True)
-    faces = detector.find_many([rgb])[0]
-    return detector.refine_many([(rgb, faces[0])])[0] if faces else None
+    detector = TwoPass(look, SPEC)
+    seen, frame = detector.prepare(rgb)
+    faces = detector.find_many([seen])[0]
+    if not faces:
+        return None
+    face, spread = detector.refine_many([(seen, faces[0])])[0]
+    return to_picture(face, frame), spread / frame.scale_x
 
 
 @pytest.mark.parametrize(
@@ -77,7 +86,7 @@ def test_points_come_back_to_the_picture(
 def test_the_second_pass_undoes_a_bias_that_depends_on_size() -> None:
     rgb = red_square(1600, 1200, 500, 300, 640)
     look = RedSquare(bias=0.08)
-    detector = TwoPass(look, min_score=0.6, two_pass=True)
+    detector = TwoPass(look, SPEC)
     first = detector.find_many([rgb])[0][0]
     refined, spread = detector.refine_many([(rgb, first)])[0]
     expected = FIVE * 640 + (500, 300)
@@ -86,7 +95,7 @@ def test_the_second_pass_undoes_a_bias_that_depends_on_size() -> None:
         np.abs(refined.points_px - expected).max() < 12
     )  # two of three scales lie in the trained range
     assert spread > 5  # and the third says that it disagreed
-    alone = TwoPass(look, min_score=0.6, two_pass=False).refine_many([(rgb, first)])[0]
+    alone = TwoPass(look, replace(SPEC, two_pass=False)).refine_many([(rgb, first)])[0]
     assert alone == (first, 0.0)
 
 
@@ -121,23 +130,24 @@ def test_nobody_is_found_where_nobody_is() -> None:
 
 def test_a_face_found_once_but_not_again_keeps_its_first_points_and_is_uncertain() -> None:
     look = RedSquare()
-    detector = TwoPass(look, min_score=0.6, two_pass=True)
+    detector = TwoPass(look, SPEC)
     rgb = red_square(640, 480, 200, 100, 130)
     first = detector.find_many([rgb])[0][0]
     look.largest = 1
     assert detector.refine_many([(rgb, first)])[0] == (first, first.size_px)
 
 
-def test_one_vote_is_held_against_the_first_pass() -> None:
+def test_mirrored_votes_cancel_a_sideways_bias_and_one_size_asks_the_first_pass() -> None:
     look = RedSquare(bias=0.08)
     look.trained_px = 60.0
-    detector = TwoPass(look, min_score=0.6, two_pass=True)
+    detector = TwoPass(look, SPEC)
     rgb = red_square(320, 320, 140, 130, 50)
     first = detector.find_many([rgb])[0][0]
     look.smallest, look.largest = 100, 120  # only the crop at 112 px still sees it, with its bias
     refined, spread = detector.refine_many([(rgb, first)])[0]
-    assert np.abs(refined.points_px - (first.points_px + 4)).max() < 1.0
-    assert spread == pytest.approx(4 * np.sqrt(2), abs=1.0)
+    # The bias of 4 px to the right is one to the left in the mirror; downwards both agree.
+    assert np.abs(refined.points_px - (first.points_px + np.array((0, 4)))).max() < 1.0
+    assert spread == pytest.approx(4, abs=1.0)
 
 
 def test_the_median_ignores_one_outlier() -> None:
@@ -161,3 +171,27 @@ def test_shrinking_the_picture_does_not_move_the_face() -> None:
     found = [find(RedSquare(), rgb) for rgb in (large, small)]
     assert found[0] is not None and found[1] is not None
     assert np.abs(found[0][0].points_px / 2 - found[1][0].points_px).max() < 2.5
+
+
+def test_points_are_put_into_our_order() -> None:
+    names = ("nose", "eye_right", "eye_left", "mouth_right", "mouth_left")
+    rgb = red_square(640, 480, 200, 100, 130)
+    plain = TwoPass(RedSquare(), SPEC).find_many([rgb])[0][0].points_px
+    odd = TwoPass(RedSquare(), replace(SPEC, landmark_order=names)).find_many([rgb])[0][0].points_px
+    assert np.array_equal(odd, plain[[2, 1, 0, 4, 3]])
+
+
+def test_with_a_first_pass_of_zero_the_picture_is_seen_as_it_is() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watcher(RedSquare):
+        def detect(self, rgb: Rgb, min_score: float) -> list[Face]:
+            seen.append(rgb.shape)
+            return super().detect(rgb, min_score)
+
+    detector = TwoPass(Watcher(largest=900), replace(SPEC, first_pass_px=(0,), two_pass=False))
+    tiny, large = red_square(92, 112, 12, 20, 66), red_square(1400, 1000, 600, 200, 300)
+    for rgb in (tiny, large):
+        assert detector.prepare(rgb)[0] is rgb
+        assert len(detector.find_many([rgb])[0]) == 1
+    assert seen == [tiny.shape, large.shape]

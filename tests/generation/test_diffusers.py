@@ -68,30 +68,31 @@ def test_switching_leaves_no_trace(
     renderer: DiffusersRenderer, tiny_base: Path, loras: dict[str, Path]
 ) -> None:
     """Any order of LoRAs and strengths gives what a fresh renderer gives for that cell alone."""
-    cells = [("unet", 1.0), ("all", 0.5), ("unet", 1.0)]
+    cells = [("unet", 1.0), ("conv", 0.5), ("all", 1.5), ("unet", 1.0)]
     requests = [RenderRequest(PROMPT, 5, loras[name], strength) for name, strength in cells]
     mixed = _pictures(renderer, requests)
-    assert np.array_equal(mixed[0], mixed[2])
+    assert np.array_equal(mixed[0], mixed[3])
     alone = _one(open_renderer(tiny_base, SPEC, "cpu"), requests[1])
     assert np.array_equal(mixed[1], alone)
     assert _distance(mixed[0], mixed[1]) > 0.5
 
 
+@pytest.mark.parametrize("name", ["all", "conv"])
 def test_strength_multiplies_the_weights_change(
-    tiny_base: Path, loras: dict[str, Path], tmp_path: Path
+    tiny_base: Path, loras: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    """Strength 0.5 = the same LoRA with every alpha halved, text encoders included."""
-    tensors = load_file(loras["all"])
+    """Strength 0.5 = the same LoRA with every alpha halved; text encoders, convolutions included."""
+    tensors = load_file(loras[name])
     halved = {
-        name: (values / 2).astype(values.dtype) if name.endswith(".alpha") else values
-        for name, values in tensors.items()
+        key: (values / 2).astype(values.dtype) if key.endswith(".alpha") else values
+        for key, values in tensors.items()
     }
     path = tmp_path / "halved.safetensors"
     write_weights(path, halved, {})
     renderer = open_renderer(tiny_base, SPEC, "cpu")
-    half = _one(renderer, RenderRequest(PROMPT, 3, loras["all"], 0.5))
+    half = _one(renderer, RenderRequest(PROMPT, 3, loras[name], 0.5))
     same = _one(renderer, RenderRequest(PROMPT, 3, path, 1.0))
-    whole = _one(renderer, RenderRequest(PROMPT, 3, loras["all"], 1.0))
+    whole = _one(renderer, RenderRequest(PROMPT, 3, loras[name], 1.0))
     assert int(np.abs(half.astype(int) - same.astype(int)).max()) <= 1
     assert _distance(half, whole) > 0.5
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,45 @@ def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
         assert "animated: only the first frame is used" in picture.notes
 
 
+def test_heic_is_read_upright_with_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 x 48 px, a red square on a ramp, stored as it is and turned: made by pillow-heif 1.8.1."""
+    golden = Path(__file__).parent / "golden"
+    plain, way_6 = (load_picture(golden / f"{name}.heic") for name in ("plain", "turned"))
+    for picture in (plain, way_6):
+        assert picture.format == "HEIF" and picture.rgb.shape == (48, 64, 3)
+        red = picture.rgb[10:18, 10:22].reshape(-1, 3).mean(axis=0)
+        assert np.abs(red - (220, 40, 40)).max() < 25
+    assert np.abs(plain.rgb.astype(int) - way_6.rgb).mean() < 6
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(PictureError, match="extra 'heic'") as caught:
+        load_picture(golden / "plain.heic")
+    assert "VULTUS_EXTRAS=heic" in caught.value.next_command
+
+
+def test_memory_is_reckoned_before_decoding(tmp_path: Path) -> None:
+    path = stored(tmp_path, "a.png", encoded(SCENE, "PNG"))
+    with pytest.raises(PictureError, match="MiB to decode as PNG, more than"):
+        load_picture(path, Caps(max_memory_bytes=20_000))
+    assert load_picture(path, Caps(max_memory_bytes=2_000_000)).rgb.shape == (40, 60, 3)
+
+
+def test_pictures_of_many_bands_are_whole(tmp_path: Path) -> None:
+    """Conversion goes by 256 rows: no row may be lost, doubled or treated differently."""
+    tall = np.repeat(np.arange(700, dtype=np.uint16)[:, None] * 90, 20, axis=1)
+    picture = load_picture(stored(tmp_path, "a.png", encoded(tall, "PNG")))
+    expected = (tall.astype(np.int64) * 255 + 32767) // 65535
+    assert np.array_equal(picture.rgb[..., 0], expected)
+    assert picture.notes.count("16 bits reduced to 8") == 1
+    rgba = np.zeros((600, 20, 4), np.uint8)
+    rgba[..., 3] = 255
+    rgba[590:, :, 3] = 0  # only the last band is transparent
+    shown = load_picture(stored(tmp_path, "b.png", encoded(rgba, "PNG")))
+    assert (shown.rgb[:590] == 0).all() and (shown.rgb[590:] == 255).all()
+    assert shown.notes == ("transparent parts laid on white",)
+
+
 def test_the_ending_is_not_believed(tmp_path: Path) -> None:
     picture = load_picture(stored(tmp_path, "a.jpg", encoded(SCENE, "PNG")))
     assert picture.format == "PNG"
@@ -146,7 +186,7 @@ BAD = {
     "torn.png": (encoded(SCENE, "PNG")[:700], "damaged PNG file"),
     "torn.jpg": (encoded(SCENE, "JPEG")[:700], "damaged JPEG file"),
     "header.png": (b"\x89PNG\r\n\x1a\n" + bytes(40), "PNG"),
-    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC pictures are not read"),
+    "phone.heic": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIF"),
     "float.tif": (encoded(np.ones((20, 20), np.float32), "TIFF"), "floating-point"),
 }
 

@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vultus.core.seeds import stream
+from vultus.standin.nuisance import sample_nuisance
 from vultus.standin.personas import Diseases, clean_pictures, persona, write_persona_folder
+from vultus.standin.render import render
 
 
 def _rgb(path: Path) -> np.ndarray:
@@ -65,3 +68,14 @@ def test_every_fourth_persona_lies_outside_the_training_range() -> None:
     reach = [float(np.abs(persona(i).z).max()) for i in range(8)]
     assert all(r <= 1.0 for i, r in enumerate(reach) if i % 4 != 3)
     assert all(r > 1.0 for i, r in enumerate(reach) if i % 4 == 3)
+
+
+def test_people_outside_the_training_range_can_be_drawn() -> None:
+    """119 and 419 are paler than any trained person: their skin's depth is below zero."""
+    drawn = 0
+    for index in (3, 119, 419):
+        assert index % 4 == 3
+        scene = sample_nuisance(stream("tests", "outside", index))
+        assert render(persona(index), scene).rgb.std() > 5
+        drawn += 1
+    assert drawn == 3

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from vultus.steps import environment
-from vultus.steps.environment import digest_of, fingerprint
+from vultus.steps.environment import fingerprint
+from vultus.store.records import environment_digest
 
 
 def test_the_fingerprint_names_machine_python_and_libraries() -> None:
@@ -42,5 +43,5 @@ def test_cards_and_driver_are_read_from_the_kernel(
 
 
 def test_equal_places_have_equal_names() -> None:
-    assert digest_of({"a": "1", "b": "2"}) == digest_of({"b": "2", "a": "1"})
-    assert digest_of({"a": "1"}) != digest_of({"a": "2"})
+    assert environment_digest({"a": "1", "b": "2"}) == environment_digest({"b": "2", "a": "1"})
+    assert environment_digest({"a": "1"}) != environment_digest({"a": "2"})

@@ -206,12 +206,22 @@ def test_only_what_nobody_needs_is_swept(blobs: Blobs, tmp_path: Path) -> None:
     tree = blobs.put_folder(folder_of(tmp_path / "in", {"a": b"in a tree"}))
     dead = blobs.put_bytes(b"dead")
     (blobs.root / "incoming" / ".x.staged").write_text("left by a killed writer")
-    assert blobs.sweep({kept, tree}) == 2
+    assert blobs.dead({kept}, {tree, "sha256:" + "0" * 64}) == [(dead, 4)]
+    assert blobs.remove([dead]) == 2
     assert blobs.has(kept)
     assert blobs.has(tree)
     assert not blobs.has(dead)
     assert stored(blobs) == 3
     assert list((blobs.root / "incoming").iterdir()) == []
+
+
+def test_without_a_manifest_nobody_can_say_what_is_dead(blobs: Blobs, tmp_path: Path) -> None:
+    tree = blobs.put_folder(folder_of(tmp_path / "in", {"a": b"in a tree"}))
+    manifest = blobs.path("sha256:" + tree.removeprefix("tree:"))
+    manifest.chmod(0o644)
+    manifest.unlink()
+    with pytest.raises(TornBlobError):
+        blobs.dead({tree})
 
 
 def test_a_full_disk_leaves_nothing_behind(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -307,3 +308,22 @@ def test_sweeping_keeps_what_any_step_refers_to(tmp_path: Path, ledger: Ledger) 
 def test_the_lock_file_of_a_finished_attempt_is_gone(ledger: Ledger) -> None:
     done(ledger)
     assert [p.name for p in (ledger.folder / "locks").iterdir()] == ["writers"]
+
+
+def test_a_commit_cannot_fall_between_two_questions(ledger: Ledger) -> None:
+    """Whether a step is done and what it gave is one question: else it can look done and empty."""
+    asked: list[str] = []
+
+    class Watched(Ledger):
+        def rows(self, sql: str, *values: object) -> Sequence[sqlite3.Row]:
+            asked.append(sql)
+            return super().rows(sql, *values)
+
+    attempt_id = ledger.begin(OTHER, HERE)
+    ledger.commit(attempt_id, {}, 1.0)
+    watched = Watched.open(ledger.folder)
+    asked.clear()
+    assert watched.outputs(OTHER.key) == {}
+    assert watched.outputs(STEP.key) is None
+    watched.close()
+    assert len(asked) == 2

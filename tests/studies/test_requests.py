@@ -32,7 +32,7 @@ def _render_key(given: Given, **changes: object) -> str:
 
 def test_place_and_device_do_not_enter_keys(given: Given) -> None:
     elsewhere = replace(
-        given, plan=replace(given.plan, machine=replace(given.plan.machine, workers=7))
+        given, plan=replace(given.plan, machine=replace(given.plan.machine, executor="local:7"))
     )
     moved = {name: replace(base, path=Path("/elsewhere")) for name, base in given.bases.items()}
     elsewhere = replace(elsewhere, bases=moved, pack_name="elsewhere", retry_failed=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,7 @@ from vultus.core.sdxl.lora_keys import lora_modules
 from vultus.core.weights import read_header
 from vultus.training.lora_file import LoraFacts, lora_metadata, write_lora
 from vultus.training.native import recipe
-from vultus.training.native.export import is_full_size, kohya_tensors
-from vultus.training.native.lora import attach_lora
+from vultus.training.native.export import is_full_size
 from vultus.training.native.parts import load_parts
 from vultus.training.records import TrainPicture, TrainSpec
 
@@ -85,43 +86,37 @@ def test_file_is_the_same_for_the_same_training(
     assert again.checkpoints[0].path.read_bytes() == checkpoint.read_bytes()
 
 
-def test_diffusers_loads_it_to_the_trained_weights(
+def test_convolutions_have_kohyas_names_and_shapes(
     tiny_base: Path, pictures: list[TrainPicture], tmp_path: Path
 ) -> None:
-    """Merged weights of a fresh pipeline = base + alpha / rank * B A, module by module."""
-    from diffusers import StableDiffusionXLPipeline
+    """LoCon: 3x3 pairs of their own rank; 1x1 shortcuts and time projections at the LoRA's."""
+    spec = replace(SPEC, conv_rank=2, conv_alpha=0.5, text_encoders=False)
+    path = recipe.train(spec, tiny_base, pictures, tmp_path, 3).checkpoints[0].path
+    found = {name: info.shape for name, info in read_header(path).tensors.items()}
+    rows = lora_modules(_configs(tiny_base)[0], convolutions=True)
+    assert Counter(row.group for row in rows)["conv3x3"] >= 15
+    assert Counter(row.group for row in rows)["res_lin_1x1"] >= 12
+    for row in rows:
+        rank = 2 if row.kind == "conv3" else 4
+        kernel = {"linear": (), "conv1": (1, 1), "conv3": (3, 3)}[row.kind]
+        one = () if row.kind == "linear" else (1, 1)
+        down = found.pop(f"{row.kohya_prefix}.lora_down.weight")
+        assert down == (rank, row.in_features, *kernel)
+        assert found.pop(f"{row.kohya_prefix}.lora_up.weight") == (row.out_features, rank, *one)
+        assert found.pop(f"{row.kohya_prefix}.alpha") == ()
+    assert not found
+    tensors = load_file(path)
+    alphas = {row.kind: float(tensors[f"{row.kohya_prefix}.alpha"]) for row in rows}
+    assert alphas == {"linear": 2.0, "conv1": 2.0, "conv3": 0.5}
+    learnt = [row for row in rows if tensors[f"{row.kohya_prefix}.lora_up.weight"].any()]
+    assert len(learnt) == len(rows)
+    args = json.loads(read_header(path).metadata["ss_network_args"])
+    assert args == {"conv_dim": "2", "conv_alpha": "0.5"}
 
-    parts = load_parts(tiny_base, torch.float32, torch.device("cpu"))
-    lora = attach_lora(parts, rank=4, alpha=2.0, text_encoders=True, seed=1)
-    draw = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for _, parameter in lora.named_parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=draw).half().float())
-    path = tmp_path / "lora.safetensors"
-    write_lora(path, kohya_tensors(lora), {})
 
-    def pipe() -> Any:
-        return StableDiffusionXLPipeline.from_pretrained(
-            str(tiny_base), local_files_only=True, add_watermarker=False
-        )
-
-    plain, loaded = pipe(), pipe()
-    loaded.load_lora_weights(str(path))
-    loaded.fuse_lora(components=["unet", "text_encoder", "text_encoder_2"])
-    checked = 0
-    for prefix, row in lora.modules.items():
-        down, up = lora.pairs[prefix]
-        name = row.module
-        if row.component == "text_encoder" and not hasattr(plain.text_encoder, "text_model"):
-            name = name.removeprefix("text_model.")
-        before = getattr(plain, row.component).get_submodule(name).weight
-        layer = getattr(loaded, row.component).get_submodule(name)
-        after = getattr(layer, "base_layer", layer).weight
-        wanted = before + 0.5 * (up @ down)
-        torch.testing.assert_close(after, wanted, rtol=1e-5, atol=1e-5, msg=prefix)
-        assert not torch.allclose(after, before, atol=1e-3), prefix
-        checked += 1
-    assert checked == len(lora.modules) >= 60
+def test_conv_alpha_keeps_the_ratio_when_it_is_not_written() -> None:
+    assert replace(SPEC, conv_rank=8).scaled_conv_alpha == 4.0
+    assert replace(SPEC, conv_rank=8, conv_alpha=1.0).scaled_conv_alpha == 1.0
 
 
 def test_metadata_that_loaders_look_at(checkpoint: Path) -> None:

@@ -197,7 +197,7 @@ def test_a_loss_that_is_no_number_stops_the_training(
         text = captions_of(*given)
         return text if len(calls) == 1 else Text(text.text * float("nan"), text.pooled)
 
-    monkeypatch.setattr("vultus.training.native.recipe.captions_of", poisoned)
+    monkeypatch.setattr("vultus.training.native.step.captions_of", poisoned)
     with pytest.raises(TrainingError, match="no longer a number at step 2") as caught:
         recipe.train(SPEC, tiny_base, pictures, tmp_path, 0)
     assert "learning_rate" in caught.value.next_command

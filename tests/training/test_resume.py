@@ -153,6 +153,37 @@ def test_killed_twice_with_prodigy_posterior_and_text_encoders(
     assert result.losses == straight.losses
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"text_encoders": True, "conv_rank": 2, "dora": True},
+        {"optimizer": "prodigy", "slice_p": 11, "learning_rate": None, "accumulate": 2},
+        {
+            "optimizer": "prodigy_plus",
+            "text_encoders": True,
+            "learning_rate": None,
+            "schedule": "constant",
+            "warmup_steps": 0,
+        },
+    ],
+    ids=["adamw, encoders, conv, DoRA", "prodigy by slices", "prodigy_plus, encoders"],
+)
+def test_every_optimizer_resumes_bit_equal(
+    tiny_base: Path, pictures: list[TrainPicture], tmp_path: Path, changes: dict[str, object]
+) -> None:
+    """A reduced number; `make bench-training` kills 50 times."""
+    spec = replace(SPEC, **changes)  # type: ignore[arg-type]
+    straight = _train(spec, tiny_base, pictures, tmp_path / "straight")
+    out = tmp_path / "killed"
+    _killed(spec, tiny_base, pictures, out, after_steps=3)
+    _killed(spec, tiny_base, pictures, out, after_steps=3)
+    result = _train(spec, tiny_base, pictures, out)
+    assert result.resumed_from == 4
+    assert _bytes(result) == _bytes(straight)
+    assert result.losses == straight.losses
+
+
 def test_finished_training_is_a_look_up(
     tiny_base: Path, pictures: list[TrainPicture], tmp_path: Path
 ) -> None:
@@ -174,6 +205,7 @@ def test_another_training_is_refused(
     spec = replace(SPEC, steps=2, checkpoints=1)
     _train(spec, tiny_base, pictures, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    told: list[str] = []
     others: list[tuple[TrainSpec, Sequence[TrainPicture], int]] = [
         (replace(spec, learning_rate=1e-3), pictures, 11),
         (spec, pictures, 12),
@@ -185,6 +217,10 @@ def test_another_training_is_refused(
         with pytest.raises(TrainingError, match="another spec, base, dataset or seed") as caught:
             train(other, tiny_base, shown, tmp_path, seed, device="cpu")
         assert str(tmp_path) in caught.value.next_command
+        told.append(caught.value.what)
+    assert "spec.learning_rate: 0.003, here 0.001" in told[0]
+    assert "seed: 11, here 12" in told[1]
+    assert "pictures: 5 of them, here 4" in told[2]
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

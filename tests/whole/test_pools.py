@@ -5,15 +5,23 @@ from __future__ import annotations
 import io
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from vultus.core.errors import CancelledError, DatasetError, StepError
+from vultus.core.errors import DatasetError, NoPlaceError, StepError, WorkerLostError
 from vultus.core.progress import Progress
 from vultus.steps.orders import Order, Task, step_of
-from vultus.steps.pools import Counter, InlinePool, ProcessPool, perform
+from vultus.steps.pools import (
+    LOST_TRIES,
+    Counter,
+    InlinePool,
+    LanePool,
+    ProcessPool,
+    perform,
+)
 from vultus.steps.worker import pack_fault, unpack_fault
 from vultus.store.ledger import Ledger
 from vultus.testing.planted import make_base, make_pack
@@ -77,23 +85,71 @@ def test_progress_counts_every_order_once(tmp_path: Path) -> None:
         assert progress.done == pytest.approx(8.0)
 
 
-def test_a_worker_that_dies_is_not_a_failure(tmp_path: Path) -> None:
-    """Killed from outside (out of memory): told with the log, and the step may simply be asked for again."""
+def test_a_worker_that_dies_is_a_retry(tmp_path: Path) -> None:
+    """Killed from outside (out of memory): written down as lost, and done again by a new worker."""
     base = make_base(tmp_path / "base")
     pool = ProcessPool(tmp_path / ".vultus", 1)
     pool.run([Task(lambda do: do(_render(base, 1)))])
     pid = pool.worker_pids()[0]
     os.kill(pid, signal.SIGSTOP)  # it can neither answer nor be asked before it dies
-    import threading
-
     threading.Timer(0.5, os.kill, (pid, signal.SIGKILL)).start()
-    with pytest.raises(CancelledError) as caught:
-        pool.run([Task(lambda do: do(_render(base, 2)))])
+    done = pool.run([Task(lambda do: do(_render(base, 2)))])[0]
+    assert pool.worker_pids() != [pid]
     pool.close()
-    assert "died: signal 9" in caught.value.what and "worker-0.log" in caught.value.where
-    again = ProcessPool(tmp_path / ".vultus", 1)
-    assert not again.run([Task(lambda do: do(_render(base, 2)))])[0].remembered
-    again.close()
+    with Ledger.open(tmp_path / ".vultus") as ledger:
+        states = [attempt.state.value for attempt in ledger.attempts(done.key)]
+        message = ledger.attempts(done.key)[0].message
+    assert states == ["lost", "done"]
+    assert "died: signal 9" in message and "worker-0.log" in message
+
+
+class _Mortal:
+    """A lane's worker that dies on every order, or finds no place."""
+
+    pid = None
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+        self.asked = 0
+
+    def perform(
+        self, order: Order, scratch: Path, advance: Callable[..., None]
+    ) -> Mapping[str, Path]:
+        self.asked += 1
+        raise self.fault
+
+    def end(self) -> None:
+        """Nothing to end."""
+
+
+class _Able(_Mortal):
+    def perform(
+        self, order: Order, scratch: Path, advance: Callable[..., None]
+    ) -> Mapping[str, Path]:
+        self.asked += 1
+        (scratch / "out.txt").write_text(order.step.key)
+        return {"out.txt": scratch / "out.txt"}
+
+
+def test_an_order_that_kills_every_worker_is_told_in_the_end(tmp_path: Path) -> None:
+    worker = _Mortal(WorkerLostError("out of memory"))
+    pool = LanePool(tmp_path / ".vultus", [worker])
+    order = Order(step_of("render", {"blocks": []}))
+    with pytest.raises(WorkerLostError):
+        pool.run([Task(lambda do: do(order))])
+    assert worker.asked == LOST_TRIES
+
+
+def test_a_lane_without_a_place_gives_its_work_to_the_others(tmp_path: Path) -> None:
+    homeless, able = _Mortal(NoPlaceError("no node")), _Able(NoPlaceError("unused"))
+    orders = [Order(step_of("render", {"blocks": [], "n": n})) for n in range(12)]
+    pool = LanePool(tmp_path / ".vultus", [homeless, able])
+    done = pool.run([Task(lambda do, order=order: do(order)) for order in orders])  # type: ignore[misc]
+    assert [one.key for one in done] == [order.step.key for order in orders]
+    assert homeless.asked == 1 and able.asked == 12
+    alone = LanePool(tmp_path / ".vultus2", [homeless])
+    with pytest.raises(NoPlaceError):
+        alone.run([Task(lambda do: do(orders[0]))])
 
 
 def test_a_crash_in_a_worker_names_its_log(tmp_path: Path) -> None:

@@ -1,24 +1,33 @@
-"""`vultus dataset`: what curation thinks of a folder of pictures, before anything is trained."""
+"""`vultus dataset`: from a folder of pictures to a dataset worth training on.
+
+The verbs live in files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe, freeze,
+export, show), `dataset_measure` (audit, coverage, caption, split) and `dataset_make` (views,
+frames). `check` is here: it curates a whole workspace the way `vultus run` does.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+from vultus.cli import dataset_keep, dataset_make, dataset_measure
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say, verb
 
 __all__ = ["add"]
 
 
 def add(subparsers: Nouns) -> None:
-    """Add `vultus dataset check`."""
+    """Add `vultus dataset` with all its verbs."""
     parser = noun(
         subparsers,
         "dataset",
-        help="say which pictures would be held out, trained on or dropped, and why",
+        help="turn a folder of pictures into a dataset: find copies and strangers, split, freeze",
         examples=["vultus dataset check ada"],
     )
     verbs: Nouns = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb")
+    dataset_keep.add(verbs)
+    dataset_measure.add(verbs)
+    dataset_make.add(verbs)
     check = verb(
         verbs,
         "check",
@@ -29,6 +38,7 @@ def add(subparsers: Nouns) -> None:
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
     )
     check.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(check)
     check.set_defaults(handle=_handle)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun
 
 __all__ = ["add"]
 
@@ -29,6 +29,7 @@ def add(subparsers: Nouns) -> None:
         "--retry-failed", action="store_true", help="train again where a training said no before"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(parser)
     parser.set_defaults(handle=_handle)
 
 

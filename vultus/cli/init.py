@@ -30,11 +30,16 @@ def add(subparsers: Nouns) -> None:
         "--consented", action="store_true", help="a real person who agreed to this use"
     )
     parser.add_argument("--adult", action="store_true", help="the persona is an adult")
+    parser.add_argument(
+        "--preset",
+        help="training settings to begin with: rtx4090-24g, 16g, 12g (full-size SDXL), standin-cpu",
+    )
     parser.set_defaults(handle=_handle)
 
 
 def _handle(args: argparse.Namespace) -> int:
     from vultus.studies.start import make_workspace
+    from vultus.training.presets import preset
 
     provenance = "consented real person" if args.consented else "synthetic"
     made = make_workspace(
@@ -44,6 +49,7 @@ def _handle(args: argparse.Namespace) -> int:
         class_words=args.class_words,
         provenance=provenance if args.synthetic or args.consented else "",
         adult=args.adult,
+        train=preset(args.preset) if args.preset else None,
     )
     say(
         args,

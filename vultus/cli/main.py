@@ -24,15 +24,21 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vultus import __version__
 from vultus.cli.wording import EXIT_FAULT, EXIT_STOPPED, Nouns, tell_fault
 from vultus.core.errors import CancelledError, VultusError
 
+if TYPE_CHECKING:
+    from vultus.jobs.attached import Attached
+
 __all__ = ["NOUNS", "build_parser", "main", "present_nouns"]
 
-NOUNS = ("demo", "init", "run", "dataset", "calibrate", "gate", "score", "doctor", "models")
+NOUNS = (
+    *("demo", "init", "run", "script", "jobs", "dataset", "calibrate", "gate", "faces"),
+    *("score", "lora", "doctor", "models", "store", "tools", "notify"),
+)
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 
 
@@ -71,23 +77,48 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a fault of the user never becomes a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
+    job = _attach()
     try:
-        return _dispatch(words)
+        code, lines = _told(words)
+    except BaseException as crash:
+        if job is not None and isinstance(crash, SystemExit):
+            job.say_last_word(crash.code if isinstance(crash.code, int) else EXIT_FAULT)
+        elif job is not None:
+            job.say_last_word(EXIT_FAULT, crash=f"{type(crash).__name__}: {crash}")
+        raise
+    if job is not None:
+        job.say_last_word(code, lines=lines)
+    return code
+
+
+def _told(words: list[str]) -> tuple[int, tuple[str, ...]]:
+    """Run one command; return its exit code and the lines of its fault, which were told."""
+    try:
+        return _dispatch(words), ()
     except CancelledError as stopped:
         tell_fault(stopped, as_json="--json" in words)
         _tell_stopped(words)
-        return EXIT_STOPPED
+        return EXIT_STOPPED, stopped.lines()
     except VultusError as fault:
         tell_fault(fault, as_json="--json" in words)
-        return EXIT_FAULT
+        return EXIT_FAULT, fault.lines()
     except KeyboardInterrupt:
         _tell_stopped(words)
-        return EXIT_STOPPED
+        return EXIT_STOPPED, ()
     except BrokenPipeError:
         # The reader (`head`, a closed pager) has gone: nothing is wrong, but Python would complain
         # again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0, ()
+
+
+def _attach() -> Attached | None:
+    """Take up the job that this command is the worker of, if it is one."""
+    if "VULTUS_JOB" not in os.environ and "VULTUS_PROGRESS" not in os.environ:
+        return None
+    from vultus.jobs.attached import attach
+
+    return attach()
 
 
 def _dispatch(words: list[str]) -> int:
@@ -99,6 +130,10 @@ def _dispatch(words: list[str]) -> int:
         # `vultus` alone, or a noun that has verbs and was given none: show what could be said.
         _parser_of(parser, args.noun).print_help()
         return 0 if not words else EXIT_FAULT
+    if getattr(args, "detach", False):
+        from vultus.cli.jobs import start_job
+
+        return start_job(args, words)
     code = handle(args)
     return int(code or 0)
 

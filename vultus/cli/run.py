@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say
+from vultus.core.errors import CancelledError, VultusError
 
 if TYPE_CHECKING:
     from vultus.studies.outcome import Outcome
@@ -21,7 +22,12 @@ def add(subparsers: Nouns) -> None:
         subparsers,
         "run",
         help="curate, train, sweep, score and confirm a workspace, and write its report",
-        examples=["vultus run ada", "vultus run ada --json", "vultus run . --retry-failed"],
+        examples=[
+            "vultus run ada",
+            "vultus run ada --detach",
+            "vultus run ada --json",
+            "vultus run . --retry-failed",
+        ],
     )
     parser.add_argument(
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
@@ -33,6 +39,7 @@ def add(subparsers: Nouns) -> None:
         "--preview", action="store_true", help="say what it would cost, and start nothing"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(parser)
     parser.set_defaults(handle=_handle)
 
 
@@ -49,8 +56,16 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
     workspace = Workspace(folder)
     if getattr(args, "preview", False):
         return _preview(args, workspace)
-    outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
-    delivered = deliver(workspace, outcome)
+    try:
+        outcome = drive(workspace, retry_failed=args.retry_failed, quiet=args.quiet)
+        delivered = deliver(workspace, outcome)
+    except CancelledError:
+        raise  # whoever stopped it knows
+    except Exception as fault:
+        _tell_end(folder, "failed", f"the run of {folder.resolve().name} broke off", str(fault))
+        raise
+    event = "undecided" if outcome.gate.answer == "provisional" else "done"
+    _tell_end(folder, event, delivered.words[0], *delivered.words[1:], str(delivered.report))
     say(
         args,
         _record(outcome, delivered.report, delivered.lora),
@@ -74,6 +89,19 @@ def _preview(args: argparse.Namespace, workspace: Workspace) -> int:
     found = preview(given, count_lanes(given))
     say(args, {**asdict(found), "renders": found.renders, "seconds": found.seconds}, found.lines())
     return EXIT_DONE
+
+
+def _tell_end(folder: Path, event: str, title: str, *lines: str) -> None:
+    """Tell whoever [notify] names; a notice that fails changes nothing about the run."""
+    from vultus.notices.records import Notice
+    from vultus.notices.send import announce
+    from vultus.studies.plan import PLAN_FILE, load_plan
+
+    try:
+        spec = load_plan(folder / PLAN_FILE).notify
+    except VultusError:
+        return  # a plan that cannot be read names nobody; the fault itself is on its way to the user
+    announce(Notice(event, title, lines, folder.resolve().name), spec, folder)
 
 
 def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say
 
 if TYPE_CHECKING:
     from vultus.scoring.folder import FolderScore, ReadPicture
@@ -42,6 +42,7 @@ def add(subparsers: Nouns) -> None:
     parser.add_argument(
         "--report", type=Path, default=Path("vultus-score.html"), help="where the report is written"
     )
+    detachable(parser)
     parser.set_defaults(handle=_score)
 
 

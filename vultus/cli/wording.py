@@ -30,10 +30,12 @@ __all__ = [
     "EXIT_STOPPED",
     "EXIT_UNDECIDED",
     "Nouns",
+    "detachable",
     "noun",
     "say",
     "tell_fault",
     "verb",
+    "without_detaching",
 ]
 
 if TYPE_CHECKING:
@@ -60,6 +62,41 @@ def verb(
 ) -> argparse.ArgumentParser:
     """Add the parser of a verb below a noun (`vultus models list`): the same manners as a noun."""
     return _add(verbs, name, help, examples)
+
+
+def detachable(parser: argparse.ArgumentParser) -> None:
+    """Give a long command `--detach` and what goes with it. Call it after its own arguments."""
+    group = parser.add_argument_group("as a job", "a job survives the terminal and a reboot")
+    group.add_argument(
+        "--detach", action="store_true", help="run as a job: vultus jobs follow ID shows it"
+    )
+    group.add_argument(
+        "--card",
+        metavar="CARD",
+        help="card to queue for: any, an index, a UUID or none (default: any where there is one)",
+    )
+    group.add_argument(
+        "--comfyui",
+        choices=("wait", "interrupt", "refuse", "ignore"),
+        help="what to do with a ComfyUI on the card (default: comfyui.when_found of jobs.toml)",
+    )
+    group.add_argument(
+        "--deadline-h", metavar="HOURS", type=float, help="stop the job cleanly after so many hours"
+    )
+
+
+def without_detaching(words: Sequence[str]) -> list[str]:
+    """Return a command line without the options of `detachable`: what the job itself runs."""
+    left = []
+    skip = False
+    for word in words:
+        if skip:
+            skip = False
+        elif word in ("--card", "--comfyui", "--deadline-h"):
+            skip = True
+        elif word != "--detach" and not word.startswith(("--card=", "--comfyui=", "--deadline-h=")):
+            left.append(word)
+    return left
 
 
 def say(args: argparse.Namespace, record: Mapping[str, Any], lines: Iterable[str]) -> None:
@@ -93,6 +130,7 @@ def _add(
         description=help[:1].upper() + help[1:] + ".",
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # a plan in a file must not change its meaning with a new option
     )
     parser.add_argument("--json", action="store_true", help="write the outcome as one JSON object")
     return parser

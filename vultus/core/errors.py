@@ -21,8 +21,13 @@ always means a mistake of ours.
      ├─ StoreError           the workspace's memory
      │   ├─ TornBlobError    a stored file is missing or altered
      │   └─ BusyError        another process holds the lock
+     ├─ JobError             a detached command that cannot be started, found or stopped
+     │   ├─ CardBusyError    a graphics card that is not free
+     │   └─ NeighbourError   a ComfyUI that does not answer or does not come back
      ├─ StepError            a unit of work that said no
      │   └─ WorkerLostError  the process that did the work ended without a word
+     │       └─ NoPlaceError no machine has room for a worker
+     ├─ ToolError            a foreign tool (kohya, ComfyUI) that is not installed or not as it was
      └─ CancelledError       the user, or a budget, stopped the work
 """
 
@@ -34,11 +39,15 @@ from dataclasses import dataclass
 __all__ = [
     "BusyError",
     "CancelledError",
+    "CardBusyError",
     "DatasetError",
     "DiskError",
     "FaceError",
     "Fault",
+    "JobError",
     "MissingExtraError",
+    "NeighbourError",
+    "NoPlaceError",
     "PackError",
     "PictureError",
     "RenderError",
@@ -47,6 +56,7 @@ __all__ = [
     "SpecError",
     "StepError",
     "StoreError",
+    "ToolError",
     "TornBlobError",
     "TrainingError",
     "UnknownNameError",
@@ -178,12 +188,32 @@ class BusyError(StoreError):
     """Another living process holds the lock."""
 
 
+class JobError(VultusError):
+    """A detached command that cannot be started, found, stopped or resumed."""
+
+
+class CardBusyError(JobError):
+    """A graphics card whose lock or memory others hold; the message says who."""
+
+
+class NeighbourError(JobError):
+    """A ComfyUI that does not answer, cannot be stopped, or does not come back as it was."""
+
+
 class StepError(VultusError):
     """A unit of work said no. Its log is in the ledger."""
 
 
 class WorkerLostError(StepError):
     """The process that did the work was killed or died; the work may simply be done again."""
+
+
+class NoPlaceError(WorkerLostError):
+    """No machine has room for a worker: none is there, or all are taken."""
+
+
+class ToolError(VultusError):
+    """A foreign tool that is not installed, cannot be, or is not as it was installed."""
 
 
 class CancelledError(VultusError):

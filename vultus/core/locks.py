@@ -63,6 +63,12 @@ class Lock:
         os.close(self._handle)
         self._handle = None
 
+    def fileno(self) -> int:
+        """The descriptor that holds the lock: a child that inherits it holds the lock too."""
+        if self._handle is None:
+            raise ValueError("the lock was given back")
+        return self._handle
+
     def abandon(self) -> None:
         """Forget the lock in a forked child without giving it back for the parent."""
         if self._handle is not None:

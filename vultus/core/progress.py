@@ -11,19 +11,34 @@ the clock's `monotonic`.
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from collections import deque
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 from vultus.core.clock import Clock, SystemClock
 
-__all__ = ["Progress", "seconds_text"]
+__all__ = ["Progress", "mirror_to", "seconds_text"]
 
 WINDOW_S = 120.0  # long enough to cover several batches, short enough to follow a change of work
 REDRAW_S = 0.1
 LINE_EVERY_S = 10.0
+MIRROR_EVERY_S = 1.0
 _EPSILON = 1e-9
+_mirror: Path | None = None
+
+
+def mirror_to(path: Path | None) -> None:
+    """From now on every outermost stage also writes its state to this file, as JSON, each second.
+
+    Only a front command calls it, once: that is how a detached job is followed from elsewhere.
+    """
+    global _mirror
+    _mirror = path
 
 
 class Progress:
@@ -59,6 +74,7 @@ class Progress:
         self._quiet = quiet
         self._started_s = self._clock.monotonic()
         self._drawn_s = -float("inf") if self._tty else self._started_s
+        self._mirrored_s = -float("inf")
         self._width = 0
         self._seen: deque[tuple[float, float]] = deque([(self._started_s, 0.0)])
 
@@ -121,8 +137,10 @@ class Progress:
             parent._remembered += self._weight * (1.0 if remembered else min(looked_up, 1.0))
             parent._observe()
             parent._draw()
-        elif not self._quiet:
-            self._print(last=True)
+        else:
+            self._tell_mirror(last=True)
+            if not self._quiet:
+                self._print(last=True)
 
     def seconds_left(self) -> float | None:
         """Time left at the speed of the last minutes; None before any speed is known."""
@@ -207,11 +225,43 @@ class Progress:
         if self._parent is not None:
             self._parent._draw()
             return
+        self._tell_mirror()
         now_s = self._clock.monotonic()
         every_s = REDRAW_S if self._tty else LINE_EVERY_S
         if not self._quiet and now_s - self._drawn_s >= every_s:
             self._drawn_s = now_s
             self._print()
+
+    def record(self) -> dict[str, object]:
+        """The whole state as plain data; `seconds_left` is null before any speed is known."""
+        leaf: Progress = self
+        while leaf._child is not None:
+            leaf = leaf._child
+        return {
+            "label": self.label,
+            "stage": leaf.label,
+            "fraction": round(self.fraction, 6),
+            "done": round(self.done, 3),
+            "remembered": round(self._remembered, 3),
+            "total": self._total,
+            "unit": self.unit,
+            "note": leaf.note or self.note,
+            "seconds_left": self.seconds_left(),
+            "line": self.line(),
+            "at": self._clock.now(),
+        }
+
+    def _tell_mirror(self, *, last: bool = False) -> None:
+        now_s = self._clock.monotonic()
+        if _mirror is None or (now_s < self._mirrored_s + MIRROR_EVERY_S and not last):
+            return
+        self._mirrored_s = now_s
+        # News, not a record: replaced in one step so that nobody reads half of it, and not flushed
+        # to the disk, because after a power cut it is old anyway.
+        draft = _mirror.with_name(f".{_mirror.name}.{os.getpid()}")
+        with suppress(OSError):
+            draft.write_text(json.dumps(self.record()), encoding="utf-8")
+            draft.replace(_mirror)
 
     def _print(self, *, last: bool = False) -> None:
         text = self.line()

@@ -25,10 +25,12 @@ from vultus.core.errors import WeightsError
 from vultus.core.files import write_bytes
 
 __all__ = [
+    "BFLOAT16",
     "Header",
     "TensorInfo",
     "light_print",
     "read_header",
+    "read_tensors",
     "require_base",
     "require_lora",
     "tensor_bytes",
@@ -38,6 +40,8 @@ __all__ = [
 # safetensors itself refuses longer headers
 Tensors = Mapping[str, np.ndarray[Any, Any]]
 
+# numpy has no bfloat16: its bits travel as a record with one field of that name
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])
 _TYPES = {"float16": "F16", "float32": "F32", "float64": "F64", "int64": "I64", "uint8": "U8"}
 _PROBE_BYTES = 1 << 20
 # safetensors itself refuses longer headers
@@ -125,6 +129,33 @@ def read_header(path: Path) -> Header:
     return Header(tensors, {str(k): str(v) for k, v in metadata.items()})
 
 
+_FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
+    """Every tensor of a safetensors file as float32 (bfloat16 too, which numpy does not know).
+
+    Raises WeightsError when the file is torn or holds numbers that are no floats.
+    """
+    header = read_header(path)
+    table, room = _table(path)
+    start = path.stat().st_size - room
+    found: dict[str, np.ndarray[Any, np.dtype[np.float32]]] = {}
+    with path.open("rb") as file:
+        for name, info in header.tensors.items():
+            begin, end = table[name]["data_offsets"]
+            file.seek(start + begin)
+            raw = file.read(end - begin)
+            if info.dtype == "BF16":
+                values = (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+            elif info.dtype in _FLOATS:
+                values = np.frombuffer(raw, _FLOATS[info.dtype]).astype(np.float32)
+            else:
+                raise _fault(path, f"holds {name} as {info.dtype}", "floating-point numbers")
+            found[name] = values.reshape(info.shape)
+    return found
+
+
 def _is_lora(header: Header) -> bool:
     return any(name.endswith(_LORA_ENDS) for name in header.tensors)
 
@@ -208,7 +239,9 @@ def tensor_bytes(tensors: Tensors, metadata: Mapping[str, str]) -> tuple[bytes, 
         # ascontiguousarray would turn a scalar into a vector of one
         chunk = tensors[name].astype(tensors[name].dtype.newbyteorder("<")).tobytes()
         table[name] = {
-            "dtype": _TYPES[tensors[name].dtype.name],
+            "dtype": "BF16"
+            if tensors[name].dtype == BFLOAT16
+            else _TYPES[tensors[name].dtype.name],
             "shape": list(tensors[name].shape),
             "data_offsets": [place, place + len(chunk)],
         }

@@ -71,7 +71,8 @@ def curate(
     judged = judge(seen, spec)
     _refuse_nothing_left(seen, judged, spec)
     kept = [seen.pictures[i].candidate for i in judged.kept]
-    lineage = {candidate.name: candidate.name for candidate in kept}
+    shot = {one.dropped: one.kept for one in judged.findings}
+    lineage = {candidate.name: shot.get(candidate.name, candidate.name) for candidate in kept}
     held_out = choose_references(kept, lineage, spec, seed)
     return _freeze(seen, judged, held_out, persona, engine.pack.digest, out)
 
@@ -79,9 +80,11 @@ def curate(
 def judge(seen: Ingested, spec: CurateSpec) -> Judged:
     """Decide which pictures are used, and give each of the others one reason."""
     findings = find_duplicates(seen, spec)
+    # Two exposures of one burst are two pictures: both stay, on one side of the split.
     drops = {
         finding.dropped: Drop(finding.dropped, finding.kind, finding.evidence, finding.kept)
         for finding in findings
+        if finding.kind != "burst"
     }
     candidates = [picture.candidate for picture in seen.pictures]
     for candidate in candidates:

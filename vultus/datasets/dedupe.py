@@ -1,191 +1,257 @@
-"""Which pictures are one shot: identical files, edited copies, mirrored copies, crops.
+"""Which pictures are one shot, in three honest classes: identical, edited copy, same-shot burst.
 
-Notation
-    bits     distance of two perceptual hashes, 0..256; at or below `hash_bits` two pictures are one
-    cells    distinct 8-px cells with matched key points; at or above `match_cells` two pictures may be one shot
+Two callers: `find_duplicates` judges the pictures of one `vultus run` in memory, `dedupe` judges a dataset folder of
+any size. Both compare by `datasets.compare` and group by `datasets.groups`; up to 200 pictures every pair is
+compared, above that only those that share detail (`datasets.neighbours`).
 
-Three stages, cheapest first: equal pixels, equal hashes (plain and mirrored), matched key points (which alone find
-crops). Eyes and mouths of *different* photographs of one person match too, so two pictures that match are laid over
-each other (`datasets.overlay`): a copy agrees wherever it overlaps.
+Nothing is deleted: a group is a proposal with a reason and a proof. `apply` writes the user's word down as a decision,
+which can be undone. A burst is told but not part of a plain `--apply`: two exposures are two pictures, and which
+of them is better is a matter of taste (they may still not stand on both sides of the split). Views, crops and masks
+that the project itself made are never judged: they follow their parent.
 
-Of each group the best member is kept: no crop of another, most pixels, then with a caption of its own, then the face
-most like the others of the set (a mirrored copy of an asymmetric face is not), then the sharpest, then by name.
-Nothing is deleted; the others are told with the partner they repeat.
+Killed anywhere, the next call goes on: prints are remembered by content id, comparisons by picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import combinations
-from typing import Literal
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from vultus.core.errors import DatasetError
+from vultus.core.keys import canonical, content_id
+from vultus.datasets import prints
+from vultus.datasets.compare import RECIPE, Link, compare, same_file
+from vultus.datasets.groups import Group, Worth, find_groups
 from vultus.datasets.ingest import Ingested, Measured
-from vultus.datasets.overlay import Overlay, lay_over
-from vultus.datasets.records import CurateSpec, Duplicate
-from vultus.images.hashing import LOW_QUALITY, hamming
-from vultus.images.matching import Features, Match, match
+from vultus.datasets.library import Library
+from vultus.datasets.neighbours import ALL_PAIRS_MAX, candidate_pairs
+from vultus.datasets.prints import Print
+from vultus.datasets.records import CurateSpec, Duplicate, Entry, SetAside
+from vultus.images.hashing import Hashes
 
-Kind = Literal["identical", "edited", "mirrored", "cropped"]
+__all__ = ["ALL_PAIRS_MAX", "Follow", "apply", "dedupe", "families", "find_duplicates"]
 
-ALL_PAIRS_MAX = 200
-"""Up to here every pair is matched (200 pictures: 20,000 pairs, about 6 minutes); above, hash neighbours only."""
-NEIGHBOURS = 24
-WHOLE = 0.97
-"""A picture of which the other covers less than this holds more than the other: the other is a crop."""
+HELD_PRINTS: Final = 600
+"""Unpacked prints in memory at once: 0.4 MB each."""
+Follow = Callable[[str, int, int], None]
+"""Hears (stage, done, of)."""
 
 
-@dataclass(frozen=True)
-class _Link:
-    """Why two pictures are one shot; `crop` says which of the two (0, 1) holds less, if one does."""
-
-    kind: Kind
-    evidence: str
-    crop: int | None = None
+def unfollowed(stage: str, done: int, of: int) -> None:
+    """Nobody follows the progress."""
 
 
 def find_duplicates(seen: Ingested, spec: CurateSpec) -> list[Duplicate]:
-    """Find every picture that repeats another one, with the one that is kept and the evidence."""
+    """Find every picture of a run that repeats another one, with the one that is kept and the evidence."""
     pictures = seen.pictures
-    links: dict[tuple[int, int], _Link] = {}
-    group = list(range(len(pictures)))
-    for i, j in _pairs(pictures):
-        if _root(group, i) == _root(group, j) and (i, j) not in links:
-            continue  # already one shot through a third picture: 20 ms saved, nothing learnt
-        link = _compare(pictures[i], pictures[j], spec)
+    known = [one.print for one in pictures]
+
+    def again(i: int, j: int) -> Link | None:
+        a, b = pictures[i].candidate.content_id, pictures[j].candidate.content_id
+        same = same_file(a, pictures[i].pixels, b, pictures[j].pixels)
+        return same or compare(known[i], known[j], spec)
+
+    def fetch(start: int, stop: int) -> list[tuple[Hashes, Any]]:
+        return [prints.packed_parts(prints.pack(one)) for one in known[start:stop]]
+
+    links: dict[tuple[int, int], Link] = {}
+    for i, j in candidate_pairs(len(pictures), fetch, spec.hash_bits):
+        link = again(i, j)
         if link is not None:
             links[i, j] = link
-            group[_root(group, j)] = _root(group, i)
     typical = _typical_cosines(pictures)
-    members: dict[int, list[int]] = {}
-    for i in range(len(pictures)):
-        members.setdefault(_root(group, i), []).append(i)
-    found: list[Duplicate] = []
-    for shot in members.values():
-        if len(shot) > 1:
-            found.extend(_told(pictures, shot, links, spec, typical))
+    worth = [_worth(one, typical[i]) for i, one in enumerate(pictures)]
+    found = [
+        Duplicate(
+            pictures[group.keep].candidate.name,
+            pictures[member.index].candidate.name,
+            _word(member.link),
+            member.link.evidence,
+        )
+        for group in find_groups(links, worth, again)
+        for member in group.members
+    ]
     return sorted(found, key=lambda duplicate: duplicate.dropped)
 
 
-def _root(group: list[int], i: int) -> int:
-    while group[i] != i:
-        group[i] = group[group[i]]
-        i = group[i]
-    return i
+def dedupe(
+    library: Library, spec: CurateSpec, *, keep: Sequence[str] = (), follow: Follow = unfollowed
+) -> dict[str, Any]:
+    """Find the groups of a dataset folder and write them down as the outcome of `dedupe`.
 
-
-def _pairs(pictures: Sequence[Measured]) -> Iterator[tuple[int, int]]:
-    """All pairs of a small set; in a large one each picture with its nearest hashes, plain and mirrored."""
-    n = len(pictures)
-    if n <= ALL_PAIRS_MAX:
-        yield from combinations(range(n), 2)
-        return
-    plain = np.stack([picture.hashes.plain for picture in pictures]).astype(np.int32)
-    mirrored = np.stack([picture.hashes.mirrored for picture in pictures]).astype(np.int32)
-    nearest = np.minimum(_distances(plain, plain), _distances(mirrored, plain))
-    pairs = set()
-    for i in range(n):
-        for j in np.argsort(nearest[i], kind="stable")[: NEIGHBOURS + 1]:
-            if int(j) != i:
-                pairs.add((min(i, int(j)), max(i, int(j))))
-    yield from sorted(pairs)
-
-
-def _distances(a: npt.NDArray[np.int32], b: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Hamming distances (n, n) of 0/1 rows."""
-    return np.asarray(a.sum(1)[:, None] + b.sum(1)[None, :] - 2 * (a @ b.T))
-
-
-def _compare(a: Measured, b: Measured, spec: CurateSpec) -> _Link | None:
-    if a.candidate.content_id == b.candidate.content_id:
-        return _Link("identical", "the files are equal byte for byte")
-    if a.pixels == b.pixels:
-        return _Link("identical", "the decoded pixels are equal")
-    if min(a.hashes.quality, b.hashes.quality) >= LOW_QUALITY:
-        bits = hamming(a.hashes.plain, b.hashes.plain)
-        if bits <= spec.hash_bits:
-            return _Link("edited", f"perceptual hashes differ in {bits} of 256 bits")
-        bits = hamming(a.hashes.mirrored, b.hashes.plain)
-        if bits <= spec.hash_bits:
-            return _Link("mirrored", f"mirrored, the hashes differ in {bits} of 256 bits")
-    if not _worth_matching(a.features, b.features, spec.match_cells):
-        return None
-    found = match(a.features, b.features)
-    if found.cells < spec.match_cells or found.matrix is None:
-        return None
-    laid = lay_over(a.small, b.small, found.matrix, a.features.width_px, b.features.width_px)
-    return _one_shot(found, laid) if laid.same_shot else None
-
-
-def _one_shot(found: Match, laid: Overlay) -> _Link:
-    evidence = (
-        f"laid over each other they agree (correlation {laid.ncc:.2f},"
-        f" {found.cells} matched places)"
-    )
-    crop: int | None = None
-    if min(laid.overlap_a, laid.overlap_b) < WHOLE:
-        crop = 0 if laid.overlap_a > laid.overlap_b else 1
-    if found.mirrored:
-        return _Link("mirrored", f"mirrored, {evidence}", crop)
-    return _Link("edited" if crop is None else "cropped", evidence, crop)
-
-
-def _worth_matching(a: Features, b: Features, cells: int) -> bool:
-    """False when fewer key points choose each other than cells are needed: no map can then reach the cut.
-
-    Spares most pairs the search for that map: 4 ms instead of 20.
+    `keep` names pictures that shall be kept whatever speaks against them. Returns the outcome:
+    {"pictures", "pairs", "groups": [{"keep", "reason", "members": [{"name", "kind", "how", "evidence", "partner",
+    "matrix"}]}]}, where `matrix` lays the member over its partner in shares of their longer sides, or is None.
     """
-    return (
-        _agreeing(a.descriptors, b.descriptors) >= cells
-        or _agreeing(a.mirrored_descriptors, b.descriptors) >= cells
-    )
-
-
-def _agreeing(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> int:
-    """How many rows choose each other and pass the ratio test of `images.matching` (0.8 of the second distance)."""
-    if min(len(a), len(b)) < 2:
-        return 0
-    alike = a @ b.T
-    first = alike.argmax(axis=1)
-    rows = np.arange(len(a))
-    mutual = alike.argmax(axis=0)[first] == rows
-    best = alike[rows, first]
-    alike[rows, first] = -1.0
-    # Unit rows: distance^2 = 2 - 2 cosine, so the ratio test is one on 1 - cosine.
-    return int((mutual & (1.0 - best < 0.64 * (1.0 - alike.max(axis=1)))).sum())
-
-
-def _told(
-    pictures: Sequence[Measured],
-    shot: Sequence[int],
-    links: dict[tuple[int, int], _Link],
-    spec: CurateSpec,
-    typical: Sequence[float],
-) -> Iterator[Duplicate]:
-    crops = {pair[link.crop] for pair, link in links.items() if link.crop is not None}
-    best = min(shot, key=lambda i: (i in crops, *_worth(pictures[i], typical[i])))
-    for i in shot:
-        if i == best:
-            continue
-        pair = (min(i, best), max(i, best))
-        link = links.get(pair) or _compare(pictures[pair[0]], pictures[pair[1]], spec)
-        if link is None:  # only alike through a third picture of the group
-            link = next(link for (a, b), link in links.items() if i in (a, b))
-        yield Duplicate(
-            pictures[best].candidate.name, pictures[i].candidate.name, link.kind, link.evidence
+    with library.at_work():
+        prints.measure_prints(library, lambda done, of: follow("reading", done, of))
+        entries = [entry for entry in library.entries() if not entry.derived]
+        _refuse_unknown(keep, entries)
+        store = _Prints(library, entries)
+        pairs = candidate_pairs(
+            len(entries), store.parts, spec.hash_bits, lambda n, of: follow("searching", n, of)
         )
+        links = _compared(library, entries, store, pairs, spec, follow)
+        linked = {i for pair in links for i in pair}
+        worth = [
+            Worth(
+                pixels=entry.width_px * entry.height_px,
+                sharpness=store.get(i).sharpness if i in linked else 0.0,
+                lossless=entry.format in ("PNG", "BMP", "TIFF", "PPM"),
+                captioned=bool(entry.caption),
+                name=entry.name,
+                forced=entry.name in keep,
+            )
+            for i, entry in enumerate(entries)
+        ]
+        groups = find_groups(links, worth, lambda i, j: _judged(entries, store, i, j, spec))
+        outcome = _told(entries, groups, len(pairs))
+        library.write_stage("dedupe", outcome)
+    return outcome
 
 
-def _worth(picture: Measured, typical: float) -> tuple[int, int, float, float, str]:
+def apply(library: Library, outcome: Mapping[str, Any], *, bursts: bool = False) -> list[SetAside]:
+    """Set aside what the groups propose, by the user's word; returns what is new. Undo: `Library.undo`."""
+    rows = [
+        SetAside(member["name"], f"{member['kind']}: {member['evidence']}", group["keep"])
+        for group in outcome["groups"]
+        for member in group["members"]
+        if bursts or member["kind"] != "burst"
+    ]
+    gone = library.set_aside()
+    fresh = [row for row in rows if row.name not in gone]
+    with library.at_work():
+        library.decide("dedupe", fresh)
+    return fresh
+
+
+def families(outcome: Mapping[str, Any]) -> dict[str, str]:
+    """Return the shot of every grouped picture, named by the picture that is kept: what a split may not tear apart."""
+    return {
+        name: group["keep"]
+        for group in outcome["groups"]
+        for name in (group["keep"], *(member["name"] for member in group["members"]))
+    }
+
+
+class _Prints:
+    """The prints of a dataset's pictures by position; few are in memory at a time."""
+
+    def __init__(self, library: Library, entries: Sequence[Entry]) -> None:
+        self._library = library
+        self._ids = [entry.content_id for entry in entries]
+        self._held: OrderedDict[str, Print] = OrderedDict()
+
+    def get(self, i: int) -> Print:
+        """Return one print, unpacked."""
+        one = self._ids[i]
+        if one not in self._held:
+            self._held[one] = prints.unpack(self._library.recall(prints.KIND, [one])[one])
+            if len(self._held) > HELD_PRINTS:
+                self._held.popitem(last=False)
+        self._held.move_to_end(one)
+        return self._held[one]
+
+    def parts(self, start: int, stop: int) -> list[tuple[Hashes, Any]]:
+        """Return hashes and packed descriptors of a range of pictures."""
+        found = self._library.recall(prints.KIND, self._ids[start:stop])
+        return [prints.packed_parts(found[one]) for one in self._ids[start:stop]]
+
+
+def _compared(
+    library: Library,
+    entries: Sequence[Entry],
+    store: _Prints,
+    pairs: Sequence[tuple[int, int]],
+    spec: CurateSpec,
+    follow: Follow,
+) -> dict[tuple[int, int], Link]:
+    """Compare the pairs, picture by picture; what an earlier call did with the same partners is looked up."""
+    kind = f"{RECIPE}/{content_id(canonical([spec.match_cells, spec.hash_bits]).encode())[7:15]}"
+    links: dict[tuple[int, int], Link] = {}
+    done = 0
+    for i, mine in groupby(pairs, key=lambda pair: pair[0]):
+        partners = [j for _, j in mine]
+        own = entries[i].content_id
+        asked = content_id("".join(entries[j].content_id for j in partners).encode())
+        known = library.recall(f"{kind}/{asked[7:23]}", [own]).get(own)
+        if known is None:
+            found = [(n, _judged(entries, store, i, j, spec)) for n, j in enumerate(partners)]
+            rows = [[n, link.packed()] for n, link in found if link is not None]
+            known = json.dumps(rows).encode()
+            library.remember(f"{kind}/{asked[7:23]}", {own: known})
+        for position, row in json.loads(known):
+            links[i, partners[position]] = Link.unpacked(row)
+        done += len(partners)
+        follow("comparing", done, len(pairs))
+    return links
+
+
+def _judged(
+    entries: Sequence[Entry], store: _Prints, i: int, j: int, spec: CurateSpec
+) -> Link | None:
+    a, b = entries[i], entries[j]
+    same = same_file(a.content_id, a.pixel_id, b.content_id, b.pixel_id)
+    return same or compare(store.get(i), store.get(j), spec)
+
+
+def _told(entries: Sequence[Entry], groups: Sequence[Group], pairs: int) -> dict[str, Any]:
+    rows = []
+    for group in groups:
+        members = []
+        for member in group.members:
+            link, entry = member.link, entries[member.index]
+            evidence = link.evidence
+            if entry.lineage is not None and entry.lineage.parent == entries[member.partner].name:
+                evidence += f"; {entry.lineage.detail}"
+            members.append(
+                {
+                    "name": entry.name,
+                    "kind": link.kind,
+                    "how": link.how,
+                    "evidence": evidence,
+                    "partner": entries[member.partner].name,
+                    "matrix": link.onto(member.index > member.partner),
+                }
+            )
+        rows.append({"keep": entries[group.keep].name, "reason": group.reason, "members": members})
+    return {"pictures": len(entries), "pairs": pairs, "groups": rows}
+
+
+def _refuse_unknown(keep: Sequence[str], entries: Sequence[Entry]) -> None:
+    names = {entry.name for entry in entries}
+    for name in keep:
+        if name not in names:
+            raise DatasetError(
+                f"there is no picture {name!r} in this dataset",
+                expected="a name as `vultus dataset show` tells it",
+                next_command="vultus dataset show DATASET",
+            )
+
+
+def _word(link: Link) -> Literal["identical", "edited", "mirrored", "cropped", "burst"]:
+    """One word for a user of `vultus run`, who is told how two pictures differ."""
+    if link.kind != "edited":
+        return link.kind
+    return link.how if link.how in ("mirrored", "cropped") else "edited"
+
+
+def _worth(picture: Measured, typical: float) -> Worth:
     candidate = picture.candidate
-    own_caption = picture.path.with_suffix(".txt").is_file()
-    pixels = candidate.width_px * candidate.height_px
-    # Rounded: a recompressed copy differs in the third decimal, a mirrored asymmetric face in the first.
-    alike = -round(typical, 2)
-    return (-pixels, 0 if own_caption else 1, alike, -candidate.sharpness, candidate.name)
+    return Worth(
+        pixels=candidate.width_px * candidate.height_px,
+        sharpness=picture.print.sharpness,
+        lossless=picture.path.suffix.lower() in (".png", ".bmp", ".tif", ".tiff"),
+        captioned=picture.path.with_suffix(".txt").is_file(),
+        name=candidate.name,
+        # Rounded: a recompressed copy differs in the third decimal, a mirrored asymmetric face in the first.
+        rank=-round(typical, 2),
+    )
 
 
 def _typical_cosines(pictures: Sequence[Measured]) -> list[float]:
@@ -199,6 +265,3 @@ def _typical_cosines(pictures: Sequence[Measured]) -> list[float]:
         for (i, _), value in zip(known, np.nanmedian(pairs, axis=1), strict=True):
             typical[i] = float(value)
     return typical
-
-
-__all__ = ["ALL_PAIRS_MAX", "find_duplicates"]

@@ -2,9 +2,7 @@
 
 Notation
     pixels     content id of the decoded pixels: the same picture in two lossless files has one
-    hashes     plain and mirrored perceptual hash              bool (256,) each
-    features   key points for copies that no hash finds        SIFT, plain and mirrored
-    small      the picture at 160 px, to be laid over another   uint8 (h, w, 3)
+    print      what its copies are found by                     `datasets.prints`
     emb        embedding of the chosen face, or None           float32 (d,), unit length
 Pictures are decoded in small batches and let go again: a folder of 24 MP photographs fits in memory. Nothing is
 dropped here but files that cannot be opened: dropping is a decision, and decisions need the whole set.
@@ -22,14 +20,15 @@ import numpy.typing as npt
 from vultus.core.errors import DatasetError
 from vultus.datasets.captions import read_caption, with_trigger
 from vultus.datasets.listing import refuse_missing
-from vultus.datasets.overlay import shrink
 from vultus.datasets.persona import Persona
+from vultus.datasets.pose import read_pose
+from vultus.datasets.prints import Print, measure_print
 from vultus.datasets.records import Candidate, Drop
+from vultus.faces.packs import Pack
 from vultus.faces.records import FaceEngine, FaceResult
-from vultus.images.hashing import Hashes, hash_picture, pixel_id
+from vultus.images.hashing import pixel_id
 from vultus.images.load import iter_folder
-from vultus.images.matching import Features, extract
-from vultus.images.records import Picture, Rgb
+from vultus.images.records import Picture
 
 READ_BATCH = 8
 
@@ -41,9 +40,7 @@ class Measured:
     path: Path
     candidate: Candidate
     pixels: str
-    hashes: Hashes
-    features: Features
-    small: Rgb
+    print: Print
     emb: npt.NDArray[np.float32] | None
 
 
@@ -102,11 +99,9 @@ def _measure(
         measured.append(
             Measured(
                 path=picture.path,
-                candidate=_candidate(picture, face, folder, persona),
+                candidate=_candidate(picture, face, folder, persona, engine.pack),
                 pixels=pixel_id(picture.rgb),
-                hashes=hash_picture(picture.rgb),
-                features=extract(picture.rgb),
-                small=shrink(picture.rgb),
+                print=measure_print(picture.rgb),
                 emb=face.emb,
             )
         )
@@ -132,8 +127,11 @@ def _nothing(folder: Path, unreadable: Sequence[Drop]) -> DatasetError:
     )
 
 
-def _candidate(picture: Picture, face: FaceResult, folder: Path, persona: Persona) -> Candidate:
+def _candidate(
+    picture: Picture, face: FaceResult, folder: Path, persona: Persona, pack: Pack
+) -> Candidate:
     chosen = face.face
+    pose = read_pose(picture.rgb, face, pack)
     points = None
     if chosen is not None:
         points = tuple((float(x), float(y)) for x, y in chosen.points_px)
@@ -148,6 +146,7 @@ def _candidate(picture: Picture, face: FaceResult, folder: Path, persona: Person
         points_px=points,
         sharpness=float(face.sharpness),
         notes=picture.notes,
+        yaw_deg=None if pose is None else pose.yaw_deg,
     )
 
 

@@ -8,6 +8,10 @@ Notation
                                                image-left and image-right mouth corner
     face_share face height / picture height    0..1; large >= 0.40 > medium >= 0.20 > small
 Pictures are named by their file name below the pictures folder: it is the word the user knows them by.
+
+Two families of records live here. `Entry`, `Lineage`, `SetAside` and `Decision` are what a *dataset folder* holds
+(`vultus dataset ...`; its form on disk: `datasets.library`). `Candidate`, `Drop`, `Member` and `Dataset` are what the
+pipeline of `vultus run` makes of a workspace's pictures in one go (`datasets.curate`).
 """
 
 from __future__ import annotations
@@ -62,7 +66,7 @@ class CurateSpec:
         31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
     )
     match_cells: int = setting(
-        20,
+        10,
         help="matched 8-px cells from which two pictures are laid over each other",
         low=8,
         high=400,
@@ -104,6 +108,7 @@ class Candidate:
     points_px: tuple[tuple[float, float], ...] | None
     sharpness: float
     notes: tuple[str, ...] = ()
+    yaw_deg: float | None = None
 
     @property
     def face_share(self) -> float:
@@ -121,7 +126,11 @@ class Candidate:
 
     @property
     def facing(self) -> Facing:
-        """Which side of the picture the face turns to, by where the nose lies between the eyes."""
+        """Which side of the picture the face turns to: by its yaw, else by where the nose lies between the eyes."""
+        if self.yaw_deg is not None:
+            if abs(self.yaw_deg) < 15.0:
+                return "ahead"
+            return "left" if self.yaw_deg > 0 else "right"
         if self.points_px is None:
             return "ahead"
         left, right, nose = self.points_px[0], self.points_px[1], self.points_px[2]
@@ -133,12 +142,74 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """Of which picture another one was made, and how.
+
+    `how` is one of DERIVED (views, crops and masks are never duplicates of their parent and follow it wherever it
+    goes), or "edit" (somebody's editor says so; such a picture is judged like any other).
+    `detail` tells more: "box 120 40 480 400", "frame 96 at 4.0 s".
+    """
+
+    parent: str
+    how: str
+    detail: str = ""
+
+
+DERIVED: tuple[str, ...] = ("view", "crop", "frame", "mask")
+"""What the project itself makes of a picture. A "frame" has its video's name as parent and is judged like any other
+picture (two frames may be one burst); the rest are `Entry.derived`."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of a dataset folder, as it came in; nothing here depends on a machine or a time.
+
+    `name` is the user's word for it, `caption` the user's own words beside it ("" without), `origin` what the file
+    says about how it was made, as pairs: ("generator", "ComfyUI"), ("prompt", ...), ("seed", ...).
+    """
+
+    name: str
+    content_id: str
+    pixel_id: str
+    width_px: int
+    height_px: int
+    format: str
+    caption: str = ""
+    lineage: Lineage | None = None
+    origin: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def derived(self) -> bool:
+        """Whether this is a view, crop or mask that the project made of another picture."""
+        return self.lineage is not None and self.lineage.how in ("view", "crop", "mask")
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """One picture that shall not be used, why, and which other picture stands for it (or "")."""
+
+    name: str
+    reason: str
+    partner: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the user agreed to in one go (`--apply` of a verb), or took back since."""
+
+    verb: str
+    set_aside: tuple[SetAside, ...]
+    undone: bool = False
+
+
+@dataclass(frozen=True)
 class Duplicate:
     """Two pictures that show one shot: which is kept, which goes, and how they differ."""
 
     kept: str
     dropped: str
-    kind: Literal["identical", "edited", "mirrored", "cropped"]
+    kind: Literal["identical", "edited", "mirrored", "cropped", "burst"]
     evidence: str
 
 
@@ -197,15 +268,20 @@ class Dataset:
 
 
 __all__ = [
+    "DERIVED",
     "REASON_WORDS",
     "Candidate",
     "CurateSpec",
     "Dataset",
+    "Decision",
     "Drop",
     "Duplicate",
+    "Entry",
     "FaceSize",
     "Facing",
+    "Lineage",
     "Member",
     "Reason",
     "Role",
+    "SetAside",
 ]

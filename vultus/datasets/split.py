@@ -1,35 +1,130 @@
 """Which pictures are held out as references: chosen before anything trains, spread over framing and pose.
 
 References measure the LoRA, so none of them, and no copy of them, may be trained on. They are drawn from
-each stratum (third of the set by size of the face x facing) in proportion, by largest remainder, so that a
+each stratum (third of the set by size of the face x direction) in proportion, by largest remainder, so that a
 set with few small faces still measures small faces. Thirds, because what is small is a matter of the set.
 Only pictures whose face was read without doubt can be references.
-Pictures of one lineage (crops and near-duplicates that were kept) go to the same side.
+Pictures of one lineage go to the same side: copies and bursts that were kept, crops and views of one parent, frames
+of one video shot. `families` draws the lines; `check_split` looks again afterwards and refuses a split that leaks.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from vultus.core.errors import DatasetError
 from vultus.core.seeds import stream
-from vultus.datasets.records import Candidate, CurateSpec
+from vultus.datasets.records import CurateSpec
+
+
+class Heldable(Protocol):
+    """What the split looks at: any record with a name, a size of the face, a direction and a face state."""
+
+    @property
+    def name(self) -> str:
+        """The user's word for the picture."""
+
+    @property
+    def face_share(self) -> float:
+        """Height of the face as a share of the picture."""
+
+    @property
+    def facing(self) -> str:
+        """The stratum of direction."""
+
+    @property
+    def face_state(self) -> str:
+        """`ok` where the face was read without doubt."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Who is held out and who trains; `family` tells which pictures had to stay together."""
+
+    references: tuple[str, ...]
+    training: tuple[str, ...]
+    family: Mapping[str, str]
+    strata: Mapping[str, tuple[int, int]]
+    """stratum -> (held out, all)"""
+
+
+def families(
+    names: Sequence[str],
+    links: Iterable[tuple[str, str]],
+    parents: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The family of each name: joined by `links` (copies, bursts) and by having one parent (crops, frames of a shot).
+
+    The family is called by its first member in name order. A link to a name that is not in the set joins nothing, but
+    two pictures that are both linked to the same absent one (two crops of a picture that was set aside) are family.
+    """
+    every: dict[str, str] = {name: name for name in names}
+
+    def root(name: str) -> str:
+        every.setdefault(name, name)
+        while every[name] != name:
+            every[name] = every[every[name]]
+            name = every[name]
+        return name
+
+    for a, b in [*links, *(parents or {}).items()]:
+        first, second = sorted((root(a), root(b)))
+        every[second] = first
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[root(name)].append(name)
+    return {name: min(members) for members in groups.values() for name in members}
+
+
+def split_pictures(
+    pictures: Sequence[Heldable], family: Mapping[str, str], spec: CurateSpec, seed: int
+) -> Split:
+    """Hold out references and check the outcome. Raises DatasetError when there are too few pictures."""
+    held = choose_references(pictures, family, spec, seed)
+    names = [picture.name for picture in pictures]
+    strata: dict[str, tuple[int, int]] = {}
+    for picture, stratum in zip(pictures, _strata(pictures), strict=True):
+        key = f"{stratum} faces, {picture.facing}"
+        seen = strata.get(key, (0, 0))
+        strata[key] = (seen[0] + (picture.name in held), seen[1] + 1)
+    split = Split(
+        references=tuple(name for name in names if name in held),
+        training=tuple(name for name in names if name not in held),
+        family=dict(family),
+        strata=dict(sorted(strata.items())),
+    )
+    check_split(split)
+    return split
+
+
+def check_split(split: Split) -> None:
+    """Raise DatasetError when a family has members on both sides."""
+    held = {split.family[name]: name for name in split.references}
+    for name in split.training:
+        if split.family[name] in held:
+            raise DatasetError(
+                f"{name} would be trained on, and {held[split.family[name]]} of the same shot measures",
+                expected="copies, crops, bursts and frames of one shot on the same side",
+                next_command="vultus dataset split DATASET",
+            )
 
 
 def choose_references(
-    candidates: Sequence[Candidate], lineage: Mapping[str, str], spec: CurateSpec, seed: int
+    candidates: Sequence[Heldable], lineage: Mapping[str, str], spec: CurateSpec, seed: int
 ) -> set[str]:
     """Return the names of the pictures to hold out.
 
     Raises DatasetError when there are too few pictures for references and training together.
     """
-    families: dict[str, list[Candidate]] = defaultdict(list)
+    grouped: dict[str, list[Heldable]] = defaultdict(list)
     for candidate in candidates:
-        families[lineage[candidate.name]].append(candidate)
+        grouped[lineage[candidate.name]].append(candidate)
     sure = {
         name: members
-        for name, members in families.items()
+        for name, members in grouped.items()
         if all(member.face_state == "ok" for member in members)
     }
     wanted = max(spec.references_min, round(spec.reference_share * len(candidates)))
@@ -38,13 +133,20 @@ def choose_references(
     return _draw(sure, wanted, len(candidates) - spec.training_min, seed)
 
 
-def _draw(families: Mapping[str, list[Candidate]], wanted: int, most: int, seed: int) -> set[str]:
+def _strata(pictures: Sequence[Heldable]) -> list[str]:
+    """The third by size of the face of each picture."""
+    order = sorted(range(len(pictures)), key=lambda i: (-pictures[i].face_share, pictures[i].name))
+    third = {i: ("large", "medium", "small")[3 * k // len(order)] for k, i in enumerate(order)}
+    return [third[i] for i in range(len(pictures))]
+
+
+def _draw(grouped: Mapping[str, list[Heldable]], wanted: int, most: int, seed: int) -> set[str]:
     """Draw whole families, stratum by stratum, until `wanted` pictures are held out."""
     strata: dict[tuple[str, str], list[str]] = defaultdict(list)
-    by_size = sorted(families, key=lambda name: (-families[name][0].face_share, name))
+    by_size = sorted(grouped, key=lambda name: (-grouped[name][0].face_share, name))
     for position, name in enumerate(by_size):
         third = ("large", "medium", "small")[3 * position // len(by_size)]
-        strata[third, families[name][0].facing].append(name)
+        strata[third, grouped[name][0].facing].append(name)
     total = sum(len(names) for names in strata.values())
     quota = _largest_remainder(
         {key: wanted * len(names) / total for key, names in strata.items()}, wanted
@@ -58,7 +160,7 @@ def _draw(families: Mapping[str, list[Candidate]], wanted: int, most: int, seed:
         order.extend(((position + 0.5) / share, name) for position, name in enumerate(shuffled))
     chosen: set[str] = set()
     for _, name in sorted(order):
-        members = {member.name for member in families[name]}
+        members = {member.name for member in grouped[name]}
         if len(chosen) >= wanted:
             break
         if len(chosen) + len(members) <= most:
@@ -95,4 +197,11 @@ def _refuse_too_few(kept: int, sure: int, spec: CurateSpec) -> None:
         )
 
 
-__all__ = ["choose_references"]
+__all__ = [
+    "Heldable",
+    "Split",
+    "check_split",
+    "choose_references",
+    "families",
+    "split_pictures",
+]

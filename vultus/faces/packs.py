@@ -3,7 +3,8 @@
 A pack names a detector and one or more recognisers with everything their numbers depend on (colour
 order, scale, template, flip averaging), its licence and the sha256 of each file. One code path
 (faces.engines) runs them all. Packs are found by name: `standin` comes with the package, `free` is
-looked for among the user's model folders, anything else is a folder. `name:recogniser` picks
+looked for among the user's model folders, InsightFace's packs are where the user added them
+(faces.shelf), anything else is a folder. `name:recogniser` picks
 another recogniser of the pack, e.g. `standin:b`.
 
 **Notation**
@@ -17,17 +18,26 @@ another recogniser of the pack, e.g. `standin:b`.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from vultus.core.errors import PackError, SpecError
 from vultus.core.files import write_text
 from vultus.core.keys import canonical, content_id, file_content_id
 from vultus.core.registry import nearest
-from vultus.core.specs import dumps, load, setting
+from vultus.core.specs import dumps, load
+from vultus.faces.pack_spec import (
+    DETECTOR_KINDS,
+    DetectorSpec,
+    LimitSpec,
+    PackSpec,
+    PoseSpec,
+    QualitySpec,
+    RecogniserSpec,
+)
+from vultus.faces.shelf import has_accepted, model_folders, read_shelf
 
 __all__ = [
     "CATALOGUE",
@@ -37,105 +47,21 @@ __all__ = [
     "LimitSpec",
     "Pack",
     "PackSpec",
+    "PoseSpec",
+    "QualitySpec",
     "RecogniserSpec",
+    "catalogue",
     "find_pack",
     "load_pack",
     "model_folders",
+    "pack_of_files",
+    "read_spec",
     "write_pack",
 ]
 
-READER_VERSION: Final = 1
-DETECTOR_KINDS: Final = ("standin", "yunet", "scrfd", "fake")
+READER_VERSION: Final = 2
 CATALOGUE: Final = Path(__file__).parent / "catalogue"
 _PACKAGED: Final = {"standin": ("vultus", "standin/weights/pack")}
-
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """How faces and their five points are found."""
-
-    kind: str = setting(help="the program that runs it", choices=DETECTOR_KINDS)
-    file: str = setting("", help="ONNX file, relative to the pack's folder")
-    sha256: str = setting("", help="sha256 of the file, 64 hex digits; empty = not checked")
-    min_score: float = setting(0.6, help="confidence from which a face counts", low=0.0, high=1.0)
-    two_pass: bool = setting(
-        True, help="measure the points again in crops of three scales and take their median"
-    )
-
-
-@dataclass(frozen=True)
-class RecogniserSpec:
-    """How an aligned face becomes a vector."""
-
-    file: str = setting("", help="ONNX file, relative to the pack's folder")
-    sha256: str = setting("", help="sha256 of the file, 64 hex digits; empty = not checked")
-    size_px: int = setting(112, help="side of the aligned square", low=16, high=1024)
-    channels: str = setting("rgb", help="colour order of the input", choices=("rgb", "bgr"))
-    subtract: float = setting(127.5, help="taken from each 0..255 value first")
-    divide: float = setting(127.5, help="then each value is divided by this", low=1e-3)
-    template_px: tuple[tuple[float, float], ...] = setting(
-        (),
-        help="five points (x, y) of the aligned face: eyes, nose, mouth corners, image left first",
-    )
-    origin: str = setting(
-        "centre",
-        help="where (0, 0) lies: centre or corner of the first pixel",
-        choices=("centre", "corner"),
-    )
-    fill: int = setting(0, help="grey level outside the picture", low=0, high=255)
-    flip: bool = setting(False, help="average with the vector of the mirrored face")
-
-    def __post_init__(self) -> None:
-        if self.template_px and (
-            len(self.template_px) != 5 or any(len(p) != 2 for p in self.template_px)
-        ):
-            raise ValueError("template_px must hold five points [x, y]")
-
-
-@dataclass(frozen=True)
-class LimitSpec:
-    """From where on a face is called readable."""
-
-    min_face_px: float = setting(
-        24.0, help="shorter faces (longer side of the box) get no vector", low=1.0
-    )
-    max_spread: float = setting(
-        0.05,
-        help="landmark spread as a share of the face's size from which points count as uncertain",
-        low=0.0,
-    )
-    min_sharpness: float = setting(
-        0.0, help="sharpness 0..1 of the face below which it is blurred", low=0.0, high=1.0
-    )
-
-
-@dataclass(frozen=True)
-class PackSpec:
-    """The contents of `pack.toml`."""
-
-    name: str = setting(help="short name, shown beside every score", low=1, high=60)
-    licence: str = setting(help="licence of the weights, shown beside every score", low=1)
-    judge: str = setting(help="the recogniser that is used unless another is named")
-    detector: DetectorSpec = setting(help="how faces are found")
-    recognisers: Mapping[str, RecogniserSpec] = setting(help="how faces are measured, by name")
-    limits: LimitSpec = setting(LimitSpec(), help="from where on a face is readable")
-    source: str = setting("", help="where the files come from")
-    terms: str = setting("", help="what a user has to know or agree to before using the pack")
-
-    def __post_init__(self) -> None:
-        if self.judge not in self.recognisers:
-            raise ValueError(
-                f"judge {self.judge!r} is not one of: {', '.join(self.recognisers) or 'none'}"
-            )
-        real = self.detector.kind != "fake"
-        for name, recogniser in self.recognisers.items():
-            if real and not (recogniser.file and recogniser.template_px):
-                raise ValueError(f"recognisers.{name} needs file and template_px")
-        if real and not self.detector.file:
-            raise ValueError("detector needs file")
-        for file in (self.detector.file, *(r.file for r in self.recognisers.values())):
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-                raise ValueError(f"{file!r} must lie inside the pack's folder")
 
 
 @dataclass(frozen=True)
@@ -190,11 +116,13 @@ class Pack:
         return replace(self, recogniser_name=recogniser, digest=digest)
 
 
-def load_pack(folder: Path, *, description: Path | None = None) -> Pack:
+def load_pack(
+    folder: Path, *, description: Path | None = None, sums: Mapping[str, str] | None = None
+) -> Pack:
     """Reads and checks a pack. Every file must be there and have the sha256 that pack.toml names.
 
     `description` is a pack.toml that lies elsewhere (the catalogue's, for folders that hold
-    weights only).
+    weights only); `sums` are sha256 known from elsewhere (the day a pack was added).
     """
     toml = description or folder / "pack.toml"
     if not toml.is_file():
@@ -204,15 +132,8 @@ def load_pack(folder: Path, *, description: Path | None = None) -> Pack:
             expected="the folder of a face pack",
             next_command="vultus models list",
         )
-    try:
-        spec = load(PackSpec, toml)
-    except SpecError as fault:
-        raise PackError(
-            "; ".join(f.line() for f in fault.faults),
-            where=str(toml),
-            expected="a pack.toml without faults",
-        ) from fault
-    missing = [name for name in _files(spec) if not (folder / name).is_file()]
+    spec = read_spec(toml)
+    missing = [name for name in spec.files() if not (folder / name).is_file()]
     if missing:
         raise PackError(
             f"pack {spec.name} lacks {', '.join(missing)}",
@@ -220,16 +141,34 @@ def load_pack(folder: Path, *, description: Path | None = None) -> Pack:
             expected="every file that pack.toml names",
             next_command="vultus models list",
         )
-    for name, wanted in _files(spec).items():
+    for name, named in spec.files().items():
         found = file_content_id(folder / name).removeprefix("sha256:")
-        if wanted and found != wanted.lower():
-            raise PackError(
-                f"{name} is not the file of pack {spec.name} (sha256 {found[:12]}…)",
-                where=str(folder / name),
-                expected=f"sha256 {wanted[:12]}…",
-                next_command="fetch or copy the file again",
-            )
+        for wanted in (named, (sums or {}).get(name, "")):
+            if wanted and found != wanted.lower():
+                raise PackError(
+                    f"{name} is not the file of pack {spec.name} (sha256 {found[:12]}…)",
+                    where=str(folder / name),
+                    expected=f"sha256 {wanted[:12]}…",
+                    next_command="fetch or copy the file again",
+                )
     return Pack(spec, folder, spec.judge, _digest(spec, folder, spec.judge))
+
+
+def read_spec(toml: Path) -> PackSpec:
+    """A pack.toml without its files. Raises PackError with all its faults."""
+    try:
+        return load(PackSpec, toml)
+    except SpecError as fault:
+        raise PackError(
+            "; ".join(f.line() for f in fault.faults),
+            where=str(toml),
+            expected="a pack.toml without faults",
+        ) from fault
+
+
+def catalogue() -> dict[str, Path]:
+    """The packs that are described by name, whether their files are here or not."""
+    return {path.stem: path for path in sorted(CATALOGUE.glob("*.toml"))}
 
 
 def write_pack(folder: Path, spec: PackSpec) -> Pack:
@@ -261,46 +200,72 @@ def find_pack(name: str | Path, *, folder: Path | None = None) -> Pack:
     return pack.choose(recogniser) if recogniser else pack
 
 
-def model_folders() -> tuple[Path, ...]:
-    """Where model files are looked for: $VULTUS_MODELS, the user's data folder, `../shared/models`
-    of a checkout."""
-    named = [Path(p) for p in os.environ.get("VULTUS_MODELS", "").split(os.pathsep) if p]
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    shared = os.environ.get("VULTUS_SHARED")
-    beside = Path(shared) if shared else Path(__file__).resolve().parents[3] / "shared"
-    return (*named, data / "vultus" / "models", beside / "models")
-
-
 def _find(name: str, folder: Path | None) -> Pack:
     if name in _PACKAGED:
         return load_pack(_package_folder(*_PACKAGED[name]))
-    catalogued = {path.stem: path for path in sorted(CATALOGUE.glob("*.toml"))}
-    if name not in catalogued:
-        if Path(name).is_dir():
-            return load_pack(Path(name))
-        known = (*_PACKAGED, *catalogued)
-        close = nearest(name, known)
-        raise PackError(
-            f"there is no face pack {name!r}" + (f" (did you mean {close!r}?)" if close else ""),
-            expected=f"one of {', '.join(known)}, or the folder of a pack",
-            next_command="vultus models list",
-        )
+    if name in catalogue():
+        return _from_catalogue(name, folder)
+    place = Path(name)
+    if place.is_dir():
+        # A folder of weights as InsightFace unpacks it says what it is by its files.
+        known = None if (place / "pack.toml").is_file() else pack_of_files(place)
+        return load_pack(place) if known is None else _from_catalogue(*known)
+    named = (*_PACKAGED, *catalogue())
+    close = nearest(name, named)
+    raise PackError(
+        f"there is no face pack {name!r}" + (f" (did you mean {close!r}?)" if close else ""),
+        expected=f"one of {', '.join(named)}, or the folder of a pack",
+        next_command="vultus models list",
+    )
+
+
+def pack_of_files(folder: Path) -> tuple[str, Path] | None:
+    """Which pack of the catalogue has all its files in this folder (or one below, as archives that
+    unpack into themselves leave it), and where."""
+    below = sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    for place in (folder, *below):
+        for name, toml in catalogue().items():
+            if all((place / file).is_file() for file in read_spec(toml).files()):
+                return name, place
+    return None
+
+
+def _from_catalogue(name: str, folder: Path | None) -> Pack:
+    placed = read_shelf().placed.get(name)
+    if placed is not None and folder in (None, placed.folder):
+        return _agreed(load_pack(placed.folder, description=catalogue()[name], sums=placed.sums))
     searched = (folder,) if folder else model_folders()
     tried: list[PackError] = []
     for place in searched:
         for candidate in (place / name, place):
             if candidate.is_dir():
                 try:
-                    return load_pack(candidate, description=catalogued[name])
+                    return _agreed(load_pack(candidate, description=catalogue()[name]))
                 except PackError as fault:
                     tried.append(fault)
-    if tried and any("is not the file of" in fault.what for fault in tried):
-        raise next(fault for fault in tried if "is not the file of" in fault.what)
+    telling = ("is not the file of", "not been agreed")
+    for refused in tried:
+        if any(words in refused.what for words in telling):
+            raise refused
+    spec = read_spec(catalogue()[name])
+    get = f"vultus models fetch {name}" if spec.sources else f"vultus models add {name} FOLDER"
     raise PackError(
         f"the files of face pack {name!r} were not found in {', '.join(str(p) for p in searched)}",
-        expected="; ".join(fault.what for fault in tried) or "a folder with the pack's files",
-        next_command="set VULTUS_MODELS to the folder that holds them",
+        expected="; ".join(refused.what for refused in tried) or "a folder with the pack's files",
+        next_command=f"{get}, or set VULTUS_MODELS to the folder that holds them",
     )
+
+
+def _agreed(pack: Pack) -> Pack:
+    """The pack, or a fault that shows its terms where they were not agreed to yet."""
+    if not has_accepted(pack.spec):
+        raise PackError(
+            f"the terms of face pack {pack.spec.name!r} have not been agreed to: {pack.spec.terms}",
+            where=str(pack.folder),
+            expected=f"your agreement to its licence ({pack.licence}), asked once",
+            next_command=f"vultus models add {pack.spec.name} {pack.folder}",
+        )
+    return pack
 
 
 def _package_folder(package: str, inside: str) -> Path:
@@ -317,23 +282,15 @@ def _package_folder(package: str, inside: str) -> Path:
     )
 
 
-def _files(spec: PackSpec) -> dict[str, str]:
-    """Files of the pack with the sha256 they must have."""
-    named = {r.file: r.sha256 for r in spec.recognisers.values()}
-    named[spec.detector.file] = spec.detector.sha256
-    return {name: digest for name, digest in named.items() if name}
-
-
 def _digest(spec: PackSpec, folder: Path, recogniser: str) -> str:
     chosen = spec.recognisers[recogniser]
-    files = [
-        file_content_id(folder / name) if name else "" for name in (spec.detector.file, chosen.file)
-    ]
+    # Quality and pose do not move a vector, but the pose decides which faces are readable.
+    used = (spec.detector.file, chosen.file, chosen.weights, *spec.pose.files)
     meaning = {
         "reader": READER_VERSION,
-        "files": files,
+        "files": [file_content_id(folder / name) if name else "" for name in used],
         "detector": replace(spec.detector, file="", sha256=""),
-        "recogniser": replace(chosen, file="", sha256=""),
+        "recogniser": replace(chosen, file="", sha256="", weights="", weights_sha256=""),
         "limits": spec.limits,
     }
     return content_id(canonical(meaning).encode())

@@ -1,8 +1,8 @@
 """Any picture file becomes an upright 8-bit RGB array, or one clear line that says why not.
 
 Order of work, cheapest and safest first: size on disk, first bytes against an allow-list (the
-name's ending is not believed), header, pixel cap, and only then decoding, by exactly the decoder
-that the first bytes asked for.
+name's ending is not believed), header, pixel cap, memory cap, and only then decoding, by exactly the
+decoder that the first bytes asked for. HEIC needs the extra `heic`.
 
 **Notation**
     rgb     pixels     uint8 (H, W, 3), sRGB, upright, own memory
@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import io
 import os
-import struct
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from vultus.core.errors import PictureError
 from vultus.core.keys import content_id
+from vultus.images.pixels import Converter, memory_needed, orientation_of, turned
 from vultus.images.records import Caps, FolderLoad, Picture, PictureFault, Rgb
 
 if TYPE_CHECKING:
@@ -38,7 +36,7 @@ __all__ = [
     "load_picture",
 ]
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
+FORMATS: Final = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF", "PPM")
 _ENDINGS: Final = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -53,22 +51,15 @@ _ENDINGS: Final = {
     ".pgm": "PPM",
     ".ppm": "PPM",
     ".pnm": "PPM",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
 }
 # Pictures to a person, but not to us: they are reported, not passed over in silence.
 _FOREIGN: Final = frozenset(
-    {".heic", ".heif", ".jxl", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw", ".jp2"}
+    {".jxl", ".psd", ".svg", ".raw", ".dng", ".cr2", ".nef", ".arw", ".jp2"}
 )
 _CONVERT: Final = "convert it to PNG or JPEG, or move it out of the folder"
-_TRANSPOSE: Final = {
-    2: 0,
-    3: 3,
-    4: 1,
-    5: 5,
-    6: 4,
-    7: 6,
-    8: 2,
-}  # EXIF orientation -> Image.Transpose
-_EXIF_ORIENTATION: Final = 0x0112
+_HEIC_BRANDS: Final = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def load_picture(path: Path, caps: Caps | None = None) -> Picture:
@@ -113,6 +104,15 @@ def _decode(data: bytes, path: Path, caps: Caps) -> Picture:
         raise _fault(
             path,
             f"{width} x {height} px is more than {caps.max_pixels / 1e6:.0f} million pixels",
+            "a smaller picture",
+            "scale it down (longer side 4096 px is plenty)",
+        )
+    needed = memory_needed(kind, image.mode, width, height, len(data))
+    if needed > caps.max_memory_bytes:
+        raise _fault(
+            path,
+            f"{width} x {height} px would need {needed / 2**20:.0f} MiB to decode as {kind},"
+            f" more than {caps.max_memory_bytes / 2**20:.0f} MiB",
             "a smaller picture",
             "scale it down (longer side 4096 px is plenty)",
         )
@@ -201,10 +201,8 @@ def _sniff(data: bytes, path: Path) -> str:
         brand = head[8:12]
         if brand in (b"avif", b"avis"):
             return "AVIF"
-        if brand in (b"heic", b"heix", b"hevc", b"mif1", b"msf1"):
-            raise _fault(
-                path, "HEIC pictures are not read", f"one of {', '.join(FORMATS)}", _CONVERT
-            )
+        if brand in _HEIC_BRANDS:
+            return "HEIF"
     raise _fault(
         path, "this is not a picture of a known format", f"one of {', '.join(FORMATS)}", _CONVERT
     )
@@ -214,6 +212,8 @@ def _open(data: bytes, kind: str, path: Path) -> Image.Image:
     """Reads the header, with this one decoder."""
     from PIL import Image, UnidentifiedImageError
 
+    if kind == "HEIF":
+        _register_heif(path)
     try:
         return Image.open(io.BytesIO(data), formats=[kind])
     except Image.DecompressionBombError as error:
@@ -228,97 +228,30 @@ def _open(data: bytes, kind: str, path: Path) -> Image.Image:
         raise _broken(path, kind, error) from error
 
 
+def _register_heif(path: Path) -> None:
+    """HEIC needs a library of its own: an extra, because its decoder is LGPL."""
+    try:
+        from pi_heif import register_heif_opener
+    except ImportError as absence:
+        raise _fault(
+            path,
+            "HEIC pictures are read only with the extra 'heic'",
+            "pi-heif, or a picture in another format",
+            "VULTUS_EXTRAS=heic make setup, or convert it to JPEG",
+        ) from absence
+    register_heif_opener(thumbnails=False)
+
+
 def _to_rgb(image: Image.Image, notes: list[str]) -> Rgb:
-    """Decodes and applies, in this order: first frame, 8 bits, profile, alpha, EXIF turn."""
+    """Decodes the first frame and brings it to 8-bit sRGB, upright."""
     if bool(getattr(image, "is_animated", False)) and image.format != "MPO":
         notes.append("animated: only the first frame is used")
         image.seek(0)
     image.load()
-    orientation = _orientation(image)
-    profile = image.info.get("icc_profile")
-    image = _eight_bits(image, notes)
-    image = _flatten(image, notes)
-    if profile:
-        image = _to_srgb(image, profile, notes)
-    if image.mode != "RGB":
-        notes.append(f"converted from {image.mode}")
-        image = image.convert("RGB")
-    if orientation in _TRANSPOSE:
-        from PIL.Image import Transpose
-
-        image = image.transpose(Transpose(_TRANSPOSE[orientation]))
-        notes.append(f"turned upright (EXIF orientation {orientation})")
-    return np.array(image, dtype=np.uint8, order="C")
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 when absent or damaged: a broken tag must not cost the picture."""
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except (ValueError, TypeError, KeyError, SyntaxError, OSError, struct.error, ZeroDivisionError):
-        return 1
-
-
-def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
-    """16-bit grey to 8 bits by the range of its type, never by its content: equal files stay
-    equal."""
-    from PIL import Image as Images
-
-    if image.mode == "F":
-        raise PictureError(
-            "floating-point pixels have no agreed white",
-            expected="8 or 16 bits a channel",
-            next_command=_CONVERT,
-        )
-    if image.mode != "I" and not image.mode.startswith("I;16"):
-        return image
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 65535:
-        raise PictureError(
-            "pixels of more than 16 bits", expected="8 or 16 bits", next_command=_CONVERT
-        )
-    notes.append("16 bits reduced to 8")
-    return Images.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
-
-
-def _flatten(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Transparent parts become white, as a person sees them on a page."""
-    from PIL import Image as Images
-
-    if image.mode == "P" or image.mode == "PA":
-        image = image.convert(
-            "RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB"
-        )
-    elif image.mode in ("RGB", "L", "1") and "transparency" in image.info:
-        image = image.convert("RGBA")
-    elif image.mode in ("LA", "La", "RGBa"):
-        image = image.convert("RGBA") if image.mode != "La" else image.convert("LA").convert("RGBA")
-    if image.mode != "RGBA":
-        return image
-    alpha = image.getchannel("A")
-    page = Images.new("RGB", image.size, (255, 255, 255))
-    page.paste(image.convert("RGB"), mask=alpha)
-    if alpha.getextrema() != (255, 255):
-        notes.append("transparent parts laid on white")
-    return page
-
-
-def _to_srgb(image: Image.Image, profile: bytes, notes: list[str]) -> Image.Image:
-    """Colours by the embedded profile. A damaged or foreign profile is said and ignored."""
-    from PIL import ImageCms
-
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if "srgb" in name.lower() and image.mode == "RGB":
-            return image
-        target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-        turned = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        notes.append("colour profile unreadable, ignored")
-        return image
-    notes.append(f"colours converted from {name or 'an unnamed profile'} to sRGB")
-    return image if turned is None else turned
+    orientation = orientation_of(image)
+    rgb = Converter(image, notes).rgb()
+    image.close()
+    return turned(rgb, orientation, notes)
 
 
 def _unreadable(error: OSError) -> None:

@@ -23,12 +23,13 @@ Rgb = npt.NDArray[np.uint8]
 class Caps:
     """How much one file may cost before anything is decoded.
 
-    A 64 MP camera picture passes; decoding it holds about four bytes a pixel twice (Pillow's copy
-    and ours), so `max_pixels` also is the memory cap: 0.5 GB at most.
+    A 64 MP camera picture passes as JPEG or PNG. `max_memory_bytes` is compared with what decoding
+    would hold at its worst moment (`pixels.memory_needed`, by format and kind of pixels).
     """
 
     max_bytes: int = 256 * 1024 * 1024
     max_pixels: int = 64 * 1024 * 1024
+    max_memory_bytes: int = 1280 * 1024 * 1024
     min_side_px: int = 16
 
 

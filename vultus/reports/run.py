@@ -6,6 +6,7 @@ What the reader sees first are pictures that nobody picked: the chosen cell on f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vultus.datasets.records import REASON_WORDS, Drop, Member
@@ -21,9 +22,10 @@ from vultus.reports.records import (
     PictureView,
     RunReport,
     Timing,
+    VerdictWords,
     YardstickView,
 )
-from vultus.reports.words import run_limits, run_verdict
+from vultus.reports.words import places_sentence, run_limits, run_verdict
 from vultus.scoring.records import CellScore
 from vultus.studies.outcome import CellOutcome, Outcome, Scale
 from vultus.sweeps.cells import Block, Cell
@@ -50,7 +52,7 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         title=outcome.persona.name,
         subtitle=f"{len(outcome.cells)} cells, {renders} renders",
         created=created,
-        verdict=run_verdict(chosen, outcome.persona.name),
+        verdict=_verdict(outcome, chosen),
         chosen=chosen,
         cells=tuple(_cell_view(outcome, one) for one in outcome.cells),
         yardsticks=_yardsticks(outcome),
@@ -93,6 +95,12 @@ def _rivals(outcome: Outcome) -> tuple[str, ...]:
             f" its chance to be the best is {rival.p_best:.0%} (the chosen one's {outcome.choice.p_best:.0%})."
         )
     return tuple(told)
+
+
+def _verdict(outcome: Outcome, chosen: ChosenView) -> VerdictWords:
+    verdict = run_verdict(chosen, outcome.persona.name)
+    across = places_sentence(outcome.places)
+    return replace(verdict, sentences=(*verdict.sentences, across)) if across else verdict
 
 
 def lora_file_name(outcome: Outcome) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from vultus.reports.html import number, strength_text
 from vultus.reports.records import Answer, ChosenView, VerdictWords, YardstickView
+from vultus.store.census import Place
 
-__all__ = ["no_score_verdict", "run_limits", "run_verdict"]
+__all__ = ["no_score_verdict", "places_sentence", "run_limits", "run_verdict"]
 
 
 def run_verdict(chosen: ChosenView, name: str = "the persona") -> VerdictWords:
@@ -65,6 +66,22 @@ def run_limits(n_runs: int, n_prompts: int, n_references: int) -> tuple[str, ...
         "m10 is likeness in the eyes of one face recogniser. Nobody has shown that its 8 is your 8: "
         "look at the pictures.",
         "A score near 10 with the same pose and background in every picture is copying, not likeness.",
+    )
+
+
+def places_sentence(places: Sequence[Place]) -> str:
+    """What is compared across environments, said plainly; nothing where all work was done in one."""
+    if len(places) < 2:
+        return ""
+    done = [
+        f"{place.digest[:8]} ({', '.join(f'{n} {kind}' for kind, n in place.steps.items())})"
+        for place in places
+    ]
+    names = sorted({name for place in places for name in place.environment})
+    differ = [name for name in names if len({str(one.environment.get(name)) for one in places}) > 1]
+    return (
+        f"The work was done in {len(places)} environments, {'; '.join(done)}, that differ in "
+        f"{', '.join(differ)}: what is compared here is compared across them."
     )
 
 

@@ -83,11 +83,11 @@ def make_palette(v: dict[str, float], scene: Nuisance) -> Palette:
         mix((252, 222, 200), (255, 214, 178), v["skin_warmth"]),
         mix((118, 76, 60), (132, 84, 48), v["skin_warmth"]),
     )
-    skin = mix(light, deep, v["skin_depth"] ** 1.3)
+    skin = mix(light, deep, max(v["skin_depth"], 0.0) ** 1.3)
     hair = mix(
         mix((224, 190, 120), (206, 112, 48), v["hair_warmth"]),
         mix((38, 32, 40), (66, 34, 22), v["hair_warmth"]),
-        v["hair_depth"] ** 0.7,
+        max(v["hair_depth"], 0.0) ** 0.7,
     )
     if scene.dye:
         hair = mix(hair, DYES[scene.dye], 0.85)

@@ -1,8 +1,11 @@
-"""Two pools for tasks: in this process one after the other, or on worker processes side by side.
+"""Pools for tasks: in this process one after the other, or on workers side by side.
 
 Only this process writes the ledger. Each lane is a thread with a ledger connection and, once there is real work, one
-worker process; the thread does nothing but look up, wait and record, so the lanes do not slow each other.
+worker; the thread does nothing but look up, wait and record, so the lanes do not slow each other.
 A worker is started at the first order that is not in the ledger: a run that is wholly remembered starts none.
+
+A worker that dies in the middle of an order (killed, out of memory, its machine gone) is a retry on a new one, not
+a failure: the attempt is written down as lost, and asked for again. After LOST_TRIES in a row it is told instead.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Protocol, TypeVar
 
-from vultus.core.errors import CancelledError, StepError
+from vultus.core.errors import CancelledError, NoPlaceError, StepError, WorkerLostError
+from vultus.core.log import logger
 from vultus.core.progress import Progress
+from vultus.steps.desk import Desk
 from vultus.steps.orders import Do, Done, Order, Task
 from vultus.steps.run import run_once
 from vultus.steps.table import Job, do
@@ -24,6 +29,10 @@ T = TypeVar("T")
 Perform = Callable[[Order, Path, Callable[..., None]], Mapping[str, Path]]
 POLL_S = 0.2
 COSTLY = frozenset({"train"})
+
+LOST_TRIES = 5
+"""Attempts at one order before a dying worker is told as a fault: an order that kills every worker is out of
+memory, and one in five workers dying by chance takes all five in 3 of 10,000 orders."""
 
 
 class Counter:
@@ -63,12 +72,26 @@ def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Do
 
     # Blind repetition is refused where it costs: a training that said no. The rest says it again at once, in its
     # own words, which serve better than the ledger's memory of them.
-    retry = order.hints.get("retry_failed", False) or order.step.kind not in COSTLY
-    files = run_once(order.step, ledger, make, retry_failed=bool(retry))
+    retry = bool(order.hints.get("retry_failed", False)) or order.step.kind not in COSTLY
+    files = _insist(order, lambda: run_once(order.step, ledger, make, retry_failed=retry))
     ids = ledger.outputs(order.step.key)
     rest = (order.units - told) * order.cost + (0.0 if started else order.start)
     counter.advance(rest, remembered=not worked or told > 0)
     return Done(order.step.key, files, dict(ids or {}), remembered=not worked)
+
+
+def _insist(order: Order, attempt: Callable[[], dict[str, Path]]) -> dict[str, Path]:
+    """Make attempts until one is not lost, at most LOST_TRIES."""
+    for trial in range(1, LOST_TRIES + 1):
+        try:
+            return attempt()
+        except NoPlaceError:
+            raise  # waiting again would help nobody: another lane takes the order
+        except WorkerLostError as lost:
+            logger(__name__).info("%s lost (%d): %s", order.step.kind, trial, lost.what)
+            if trial == LOST_TRIES:
+                raise
+    raise AssertionError("the loop returns or raises")
 
 
 class InlinePool:
@@ -127,31 +150,41 @@ class LookUpPool:
         self._ledger.close()
 
 
-class ProcessPool:
-    """Does tasks on worker processes, one per lane."""
+class LaneWorker(Protocol):
+    """What does the orders of one lane. It starts with its first order, and anew after it died."""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the living worker, if it lives on some machine."""
+
+    def perform(
+        self, order: Order, scratch: Path, advance: Callable[..., None]
+    ) -> Mapping[str, Path]:
+        """Do one order; raises WorkerLostError when the worker dies on it, NoPlaceError when none can be started."""
+
+    def end(self) -> None:
+        """End the worker, now and for good."""
+
+
+class LanePool:
+    """Does tasks on workers, one per lane; who the workers are is up to the executor."""
 
     def __init__(
-        self,
-        ledger_folder: Path,
-        lanes: int,
-        progress: Progress | None = None,
-        environment: Mapping[str, str] | None = None,
+        self, ledger_folder: Path, workers: Sequence[LaneWorker], progress: Progress | None = None
     ) -> None:
         self._folder = ledger_folder
         self._counter = Counter(progress)
-        self._workers = [
-            WorkerProcess(ledger_folder, i, dict(environment or {})) for i in range(lanes)
-        ]
+        self._workers = list(workers)
 
     def run(self, tasks: Sequence[Task[T]]) -> list[T]:
         """Do the tasks on all lanes and return their results in order.
 
         Ctrl-C, or the first fault of any task, ends the workers and is raised when all lanes have come to rest.
         """
-        desk = _Desk(tasks, len(self._workers))
+        lanes = min(len(self._workers), len(tasks))
+        desk = Desk(tasks, lanes)
         threads = [
-            threading.Thread(target=self._lane, args=(i, desk), daemon=True)
-            for i in range(min(len(self._workers), len(tasks)))
+            threading.Thread(target=self._lane, args=(i, desk), daemon=True) for i in range(lanes)
         ]
         for thread in threads:
             thread.start()
@@ -182,7 +215,7 @@ class ProcessPool:
         for worker in self._workers:
             worker.end()
 
-    def _lane(self, number: int, desk: _Desk[T]) -> None:
+    def _lane(self, number: int, desk: Desk[T]) -> None:
         worker = self._workers[number]
 
         def work(order: Order, scratch: Path, advance: Callable[..., None]) -> Mapping[str, Path]:
@@ -206,11 +239,13 @@ class ProcessPool:
         finally:
             ledger.close()
 
-    def _serve(self, number: int, desk: _Desk[T], ask: Do) -> None:
+    def _serve(self, number: int, desk: Desk[T], ask: Do) -> None:
         while (position := desk.take(number)) is not None:
             try:
                 desk.put(position, desk.tasks[position].chain(ask))
             except BaseException as fault:  # noqa: BLE001  raised again in the caller's thread
+                if isinstance(fault, NoPlaceError) and desk.give_back(number, position):
+                    return  # fewer lanes, all of the work: what this chain had done is looked up
                 first = desk.fail(fault)
                 if first:  # whatever the other lanes are at, nobody will use it in this call
                     for other, worker in enumerate(self._workers):
@@ -219,61 +254,31 @@ class ProcessPool:
                 return
 
 
-class _Desk(Generic[T]):
-    """What the lanes share: which task goes to whom, results, and the first fault."""
+class ProcessPool(LanePool):
+    """Does tasks on worker processes of this machine, one per lane; `environments` holds what each lane's worker
+    gets on top of this process's environment (which graphics card is its own, how many threads)."""
 
-    def __init__(self, tasks: Sequence[Task[T]], lanes: int) -> None:
-        self.tasks = tasks
-        self.faults: list[BaseException] = []
-        self._waiting = list(range(len(tasks)))
-        self._places: list[str | None] = [None] * lanes
-        self._results: dict[int, Any] = {}
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-
-    @property
-    def stopped(self) -> bool:
-        """True when no new order may begin."""
-        return self._stop.is_set()
-
-    def stop(self) -> None:
-        """Let no new order begin."""
-        self._stop.set()
-
-    def take(self, lane: int) -> int | None:
-        """Give a lane its next task: of its own place if there is one, else of a place nobody is at."""
-        with self._lock:
-            if self.stopped or not self._waiting:
-                return None
-            taken = {place for i, place in enumerate(self._places) if i != lane and place}
-            position = min(self._waiting, key=lambda i: (self._rank(lane, i, taken), i))
-            self._waiting.remove(position)
-            self._places[lane] = self.tasks[position].place or self._places[lane]
-            return position
-
-    def _rank(self, lane: int, position: int, taken: set[str]) -> int:
-        place = self.tasks[position].place
-        if place and place == self._places[lane]:
-            return 0
-        return 2 if place in taken else 1
-
-    def put(self, position: int, result: T) -> None:
-        """Keep a task's result."""
-        with self._lock:
-            self._results[position] = result
-
-    def fail(self, fault: BaseException) -> bool:
-        """Keep the first fault and stop; true for the first."""
-        with self._lock:
-            first = not self._stop.is_set()
-            self._stop.set()
-            if first:
-                self.faults.append(fault)
-            return first
-
-    def results(self) -> list[T]:
-        """All results, in the order of the tasks."""
-        return [self._results[i] for i in range(len(self.tasks))]
+    def __init__(
+        self,
+        ledger_folder: Path,
+        lanes: int,
+        progress: Progress | None = None,
+        environments: Sequence[Mapping[str, str]] = (),
+    ) -> None:
+        workers = [
+            WorkerProcess(ledger_folder, i, dict(environments[i]) if environments else {})
+            for i in range(lanes)
+        ]
+        super().__init__(ledger_folder, workers, progress)
 
 
-__all__ = ["Counter", "InlinePool", "LookUpPool", "ProcessPool", "perform"]
+__all__ = [
+    "LOST_TRIES",
+    "Counter",
+    "InlinePool",
+    "LanePool",
+    "LaneWorker",
+    "LookUpPool",
+    "ProcessPool",
+    "perform",
+]

@@ -15,19 +15,25 @@ from typing import Any
 from vultus.core.errors import CancelledError, DiskError, StepError, VultusError, WorkerLostError
 from vultus.core.files import disk_errors, sweep_leftovers
 from vultus.core.log import logger
-from vultus.steps.environment import fingerprint
+from vultus.steps.environment import here
 from vultus.steps.step import Step
 from vultus.store.ledger import Ledger
 from vultus.store.records import AttemptRecord, AttemptState
 
-__all__ = ["Work", "is_done", "run_once"]
+__all__ = ["Made", "Work", "is_done", "run_once"]
 
 Work = Callable[[Path], Mapping[str, Path]]
 """Given the step's working folder (with what an earlier, killed attempt left in it), does the work
 and returns its outputs: names to files or folders inside the working folder. A name should carry
 the suffix that readers of the file expect, e.g. "lora.safetensors"."""
 
-_environment: dict[str, str] | None = None
+
+class Made(dict[str, Path]):
+    """Outputs of work that was done in another place than this process, and that place's environment."""
+
+    def __init__(self, outputs: Mapping[str, Path], environment: Mapping[str, Any]) -> None:
+        super().__init__(outputs)
+        self.environment = dict(environment)
 
 
 def run_once(
@@ -51,10 +57,10 @@ def run_once(
     done = ledger.paths(step.key)
     if done is not None:
         return done
-    here = dict(environment) if environment is not None else _here()
+    place = dict(environment) if environment is not None else here()
     if not retry_failed:
-        _refuse_blind_retry(step, ledger, here, retry_command)
-    attempt_id = ledger.begin(step, here, blocking=True)
+        _refuse_blind_retry(step, ledger, place, retry_command)
+    attempt_id = ledger.begin(step, place, blocking=True)
     done = ledger.paths(step.key)
     if done is not None:
         ledger.cancel(attempt_id, "done by another process while this one waited for it")
@@ -87,7 +93,10 @@ def _attempt(step: Step, ledger: Ledger, work: Work, attempt_id: str, retry_comm
             made = work(scratch)
         names = sorted(made)
         ids = ledger.blobs.put_outputs([_inside(scratch, name, made[name]) for name in names])
-        ledger.commit(attempt_id, dict(zip(names, ids, strict=True)), spent_s())
+        done_in = made.environment if isinstance(made, Made) else None
+        ledger.commit(
+            attempt_id, dict(zip(names, ids, strict=True)), spent_s(), environment=done_in
+        )
     except (KeyboardInterrupt, SystemExit, CancelledError) as stop:
         ledger.cancel(attempt_id, f"stopped: {stop!r}", spent_s())
         raise
@@ -128,11 +137,11 @@ def _inside(scratch: Path, name: str, path: Path) -> Path:
 
 
 def _refuse_blind_retry(
-    step: Step, ledger: Ledger, here: Mapping[str, Any], retry_command: str
+    step: Step, ledger: Ledger, place: Mapping[str, Any], retry_command: str
 ) -> None:
     past = [a for a in ledger.attempts(step.key) if a.state is not AttemptState.CANCELLED]
     last: AttemptRecord | None = past[-1] if past else None
-    if last is None or last.state is not AttemptState.FAILED or dict(last.environment) != here:
+    if last is None or last.state is not AttemptState.FAILED or dict(last.environment) != place:
         return
     reason = last.message.strip().splitlines()[-1] if last.message.strip() else "no reason given"
     raise StepError(
@@ -140,10 +149,3 @@ def _refuse_blind_retry(
         where=f"attempt {last.id}",
         next_command=retry_command,
     )
-
-
-def _here() -> dict[str, str]:
-    global _environment
-    if _environment is None:
-        _environment = fingerprint()
-    return _environment

@@ -3,7 +3,7 @@
 Notation, one JSON object per line:
     parent -> worker    {"order": {kind, inputs, files, hints, scratch}}
     worker -> parent    {"advance": n, "note": text, "remembered": bool}
-                        | {"outputs": {name: path}} | {"fault": {...}} | {"crash": text}
+                        | {"outputs": {name: path}, "environment": {...}} | {"fault": {...}} | {"crash": text}
 
 The worker keeps what is dear to load (a base, a face pack) between orders, which is why it is a process of its
 own and not a call. It knows no ledger: only its parent writes there. When the parent dies, whatever killed it,
@@ -25,6 +25,7 @@ from typing import Any, TextIO
 
 from vultus.core.errors import Fault, SpecError, VultusError
 from vultus.core.locks import held
+from vultus.steps.environment import here
 from vultus.steps.table import Job, do
 
 
@@ -66,7 +67,8 @@ def _serve(order: Mapping[str, Any], answers: TextIO) -> None:
             advance=advance,
         )
         outputs = do(job)
-        _say(answers, {"outputs": {name: str(path) for name, path in outputs.items()}})
+        made = {name: str(path) for name, path in outputs.items()}
+        _say(answers, {"outputs": made, "environment": here()})
     except VultusError as fault:
         _say(answers, {"fault": pack_fault(fault)})
     except Exception:  # noqa: BLE001  told whole to the parent, which names the log; the worker lives on

@@ -16,13 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from vultus.core.errors import CancelledError, StepError
+from vultus.core.errors import CancelledError, StepError, VultusError, WorkerLostError
 from vultus.core.files import disk_errors
 from vultus.steps.orders import Order
+from vultus.steps.run import Made
 from vultus.steps.worker import unpack_fault
 
 WORKERS_LOCK = "locks/workers"
 END_WITHIN_S = 5.0
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+"""What every worker's environment says: waiting threads sleep, and no hub is asked."""
 
 
 class WorkerProcess:
@@ -51,19 +54,12 @@ class WorkerProcess:
     ) -> Mapping[str, Path]:
         """Have one order done.
 
-        Raises the worker's own VultusError, StepError when it crashed, CancelledError when it died or was ended.
+        Raises the worker's own VultusError, StepError when it crashed, WorkerLostError when it died, CancelledError
+        when it was ended from here. After a death the next order starts a new one.
         """
         process = self._started()
         step = order.step
-        message = {
-            "order": {
-                "kind": step.kind,
-                "inputs": step.inputs,
-                "files": {name: str(path) for name, path in order.files.items()},
-                "hints": dict(order.hints),
-                "scratch": str(scratch),
-            }
-        }
+        message = {"order": order_message(order, scratch)}
         assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(json.dumps(message, default=dict) + "\n")
@@ -127,7 +123,8 @@ class WorkerProcess:
             remembered = bool(answer.get("remembered", False))
             advance(answer["advance"], answer.get("note", ""), remembered=remembered)
         elif "outputs" in answer:
-            return {name: Path(path) for name, path in answer["outputs"].items()}
+            outputs = {name: Path(path) for name, path in answer["outputs"].items()}
+            return Made(outputs, answer["environment"])
         elif "fault" in answer:
             raise unpack_fault(answer["fault"])
         elif "crash" in answer:
@@ -142,18 +139,33 @@ class WorkerProcess:
             )
         return None
 
-    def _gone(self, process: subprocess.Popen[str], kind: str) -> CancelledError:
+    def _gone(self, process: subprocess.Popen[str], kind: str) -> VultusError:
         code = process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(OSError, ValueError):
+                    pipe.close()
         if self._ended:
             return CancelledError(f"the worker was ended during {kind!r}")
-        # Cancelled, not failed: the step did not say no, so asking again simply makes it again.
+        # Lost, not failed: the step did not say no, so asking again simply makes it again.
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         hint = " (often: out of memory)" if code == -9 else ""
-        return CancelledError(
+        return WorkerLostError(
             f"the worker doing {kind!r} died: {how}{hint}",
             where=str(self.log),
             next_command="run the same command again: it goes on from here",
         )
 
 
-__all__ = ["END_WITHIN_S", "WORKERS_LOCK", "WorkerProcess"]
+def order_message(order: Order, scratch: Path) -> dict[str, Any]:
+    """An order as plain data, for a worker of any kind."""
+    return {
+        "kind": order.step.kind,
+        "inputs": order.step.inputs,
+        "files": {name: str(path) for name, path in order.files.items()},
+        "hints": dict(order.hints),
+        "scratch": str(scratch),
+    }
+
+
+__all__ = ["END_WITHIN_S", "QUIET", "WORKERS_LOCK", "WorkerProcess", "order_message"]

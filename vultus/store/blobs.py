@@ -19,7 +19,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
@@ -165,32 +165,52 @@ class Blobs:
         """The content ids of all files that are kept."""
         return sorted("sha256:" + p.name for p in self.root.glob("??/*") if len(p.name) == 64)
 
-    def verify(self) -> list[Fault]:
-        """Hash every file again; returns what is not as it was stored."""
+    def verify(self, told: Callable[[int, int], None] | None = None) -> list[Fault]:
+        """Hash every file again; returns what is not as it was stored. `told(done, total)` listens."""
         faults = []
-        for name in self.names():
+        names = self.names()
+        for done, name in enumerate(names, start=1):
+            if told is not None:
+                told(done, len(names))
             place = self._place(name)
             if file_content_id(place) != name:
                 faults.append(Fault(str(place), "its bytes are not the ones that were stored"))
         return faults
 
-    def sweep(self, live: Iterable[str]) -> int:
-        """Remove every file that `live` does not need, and the leftovers of killed writers.
+    def dead(self, needed: Iterable[str], mentioned: Iterable[str] = ()) -> list[tuple[str, int]]:
+        """Files that nobody needs: (content id, bytes).
 
-        Call it through `Ledger.sweep`, which knows what is live and that nobody is at work.
-        Returns the number of files removed.
+        `needed` must be here in whole, `mentioned` is kept if it is here. Raises TornBlobError if the
+        manifest of a needed folder is gone: its parts cannot be told from what is dead.
         """
-        needed: set[str] = set()
-        for name in live:
-            needed.add("sha256:" + name.removeprefix(_TREE) if name.startswith(_TREE) else name)
-            if name.startswith(_TREE) and self._place(name).is_file():
-                needed.update(part for _, part in self.manifest(name))
+        kept: set[str] = set()
+        for name in needed:
+            kept.update(self._whole(name))
+        for name in mentioned:
+            if self._place(name).is_file():
+                kept.update(self._whole(name))
+        names = (name for name in self.names() if name not in kept)
+        return [(name, self._place(name).stat().st_size) for name in names]
+
+    def remove(self, names: Iterable[str]) -> int:
+        """Remove files, and the leftovers of killed writers; returns how many.
+
+        Call it through `Ledger.sweep`, which knows what is dead and that nobody is at work.
+        """
         removed = sweep_leftovers(self._incoming)
-        for name in self.names():
-            if name not in needed:
-                self._place(name).unlink()
-                removed += 1
+        for name in names:
+            self._place(name).unlink(missing_ok=True)
+            removed += 1
         return removed
+
+    def _whole(self, name: str) -> Iterator[str]:
+        """A file, or a folder's manifest and everything in it."""
+        if not name.startswith(_TREE):
+            yield name
+            return
+        yield "sha256:" + name.removeprefix(_TREE)
+        for _, part in self.manifest(name):
+            yield part
 
     def sweep_leftovers(self) -> int:
         """Remove what killed writers left behind; returns how many files."""

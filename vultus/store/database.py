@@ -20,6 +20,9 @@ __all__ = ["connect", "store_errors", "transaction"]
 BUSY_S = 60.0
 """How long a writer waits for another one; a transaction of ours takes milliseconds."""
 
+CACHE_KIB = 32_768
+"""What a connection may keep of the file: a report on a run of 480 steps reads some 4,000 pages of 4 KiB."""
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open (or make) a database file. Raises StoreError or DiskError with what to do next."""
@@ -33,6 +36,7 @@ def connect(path: Path) -> sqlite3.Connection:
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA trusted_schema = OFF")
+            database.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         except BaseException:
             database.close()
             raise

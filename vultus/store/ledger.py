@@ -38,6 +38,8 @@ from vultus.store.blobs import Blobs, is_stored_id
 from vultus.store.database import connect, store_errors, transaction
 from vultus.store.migrations import migrate
 from vultus.store.records import AttemptRecord, AttemptState, Request, StepRecord
+from vultus.store.records import environment_digest as digest_of
+from vultus.store.rows import ATTEMPTS, attempt_of, step_of
 
 __all__ = ["Ledger"]
 
@@ -98,49 +100,57 @@ class Ledger:
 
     def outputs(self, key: str) -> dict[str, str] | None:
         """What a step gave, name to content id; None if no attempt at it was finished."""
-        rows = self._all("SELECT name, content_id FROM output WHERE step_key = ?", key)
-        if not rows and not self._all(
-            "SELECT 1 FROM attempt WHERE step_key = ? AND state = 'done'", key
-        ):
-            return None  # a finished step may have no outputs, so the attempt decides
-        return {row["name"]: row["content_id"] for row in rows}
+        # One statement, hence one snapshot: with two, a commit between them looked like a step
+        # that was finished and gave nothing.
+        rows = self.rows(
+            "SELECT output.name, output.content_id FROM attempt LEFT JOIN output"
+            " ON output.step_key = attempt.step_key"
+            " WHERE attempt.step_key = ? AND attempt.state = 'done'",
+            key,
+        )
+        if not rows:
+            return None
+        return {row["name"]: row["content_id"] for row in rows if row["name"] is not None}
 
     def step(self, key: str) -> StepRecord | None:
         """The request behind a key, if it was ever begun."""
-        rows = self._all("SELECT * FROM step WHERE key = ?", key)
+        rows = self.rows("SELECT * FROM step WHERE key = ?", key)
         if not rows:
             return None
-        row = rows[0]
-        return StepRecord(
-            key, row["kind"], row["version"], row["inputs"], row["replicate"], row["asked_at"]
-        )
+        return step_of(rows[0])
 
     def steps(self, kind: str = "") -> list[StepRecord]:
         """All requests (of one kind), in the order in which they were first asked."""
-        rows = self._all("SELECT key FROM step WHERE ? IN ('', kind) ORDER BY asked_at, key", kind)
-        return [found for row in rows if (found := self.step(row["key"])) is not None]
+        where, values = ("WHERE kind = ?", (kind,)) if kind else ("", ())
+        rows = self.rows(f"SELECT * FROM step {where} ORDER BY asked_at, key", *values)
+        return [step_of(row) for row in rows]
+
+    def keys(self, digits: str) -> list[str]:
+        """The keys that begin with these hex digits."""
+        rows = self.rows(
+            "SELECT key FROM step WHERE key >= ? AND key < ? ORDER BY key", digits, digits + "g"
+        )
+        return [row["key"] for row in rows]
 
     def attempts(self, key: str = "") -> list[AttemptRecord]:
         """All attempts (at one step), oldest first."""
-        rows = self._all(
-            "SELECT attempt.*, step.kind FROM attempt JOIN step ON step.key = attempt.step_key"
-            " WHERE ? IN ('', step_key) ORDER BY attempt.rowid",
-            key,
-        )
-        return [_attempt(row) for row in rows]
+        where, values = ("WHERE step_key = ?", (key,)) if key else ("", ())
+        rows = self.rows(f"{ATTEMPTS} {where} ORDER BY attempt.rowid", *values)
+        return [attempt_of(row) for row in rows]
 
     def lost(self) -> list[AttemptRecord]:
         """The attempts whose process ended without a word: running, and their lock is free.
 
         They are marked as lost; asking for their step again repeats them.
         """
-        rows = self._all("SELECT id, step_key FROM attempt WHERE state = 'running'")
+        rows = self.rows("SELECT id, step_key FROM attempt WHERE state = 'running'")
         gone = [row["id"] for row in rows if not is_held(self._lock_path(row["step_key"]))]
         for attempt_id in gone:
             with self._writing():
                 # Only if it still runs: it may have ended properly since it was read.
                 self._end(attempt_id, AttemptState.LOST, None, _SILENT)
-        return [a for a in self.attempts() if a.id in gone and a.state is AttemptState.LOST]
+        found = [self.rows(f"{ATTEMPTS} WHERE id = ?", attempt_id)[0] for attempt_id in gone]
+        return [a for a in map(attempt_of, found) if a.state is AttemptState.LOST]
 
     # -- an attempt, from its begin to its end ------------------------------------------------
 
@@ -170,7 +180,7 @@ class Ledger:
                     " started_at) VALUES (?, ?, 'running', ?, ?, ?, ?)",
                     attempt_id,
                     step.key,
-                    json.dumps(dict(environment), sort_keys=True),
+                    self._environment(environment),
                     os.getpid(),
                     platform.node(),
                     self.clock.now(),
@@ -182,11 +192,19 @@ class Ledger:
         self._held[attempt_id] = (lock, guard)
         return attempt_id
 
-    def commit(self, attempt_id: str, outputs: Mapping[str, str], seconds: float) -> dict[str, str]:
+    def commit(
+        self,
+        attempt_id: str,
+        outputs: Mapping[str, str],
+        seconds: float,
+        *,
+        environment: Mapping[str, Any] | None = None,
+    ) -> dict[str, str]:
         """End an attempt as done, its outputs in one transaction; returns the step's outputs.
 
-        If another attempt committed first, its outputs stay and are returned, and this attempt
-        ends as cancelled.
+        `environment` is where the work was done, if that was not where the attempt began (another
+        machine did it). If another attempt committed first, its outputs stay and are returned, and
+        this attempt ends as cancelled.
         """
         for name, content in outputs.items():
             if not _OUTPUT_NAME.fullmatch(name):
@@ -197,6 +215,9 @@ class Ledger:
             row = self._running(attempt_id)
             key = row["step_key"]
             first = self.outputs(key)
+            if environment is not None:
+                there = self._environment(environment)
+                self._do("UPDATE attempt SET environment = ? WHERE id = ?", there, attempt_id)
             if first is not None:
                 self._end(attempt_id, AttemptState.CANCELLED, seconds, "another attempt was first")
             else:
@@ -242,22 +263,36 @@ class Ledger:
             sweep_leftovers(home)
         return {name: self.blobs.materialise(c, home / name) for name, c in outputs.items()}
 
-    def live(self) -> set[str]:
-        """Every content id that a step was asked with or gave."""
-        found = {row["content_id"] for row in self._all("SELECT content_id FROM output")}
-        for row in self._all("SELECT inputs FROM step"):
-            found.update(_ID_INSIDE.findall(row["inputs"]))
-        return found
+    def live(self) -> tuple[set[str], set[str]]:
+        """Every content id that a step gave, and every one that a step was asked with.
+
+        The first must be here in whole; of the second some never were (a base is only named).
+        """
+        gave = {row["content_id"] for row in self.rows("SELECT content_id FROM output")}
+        asked: set[str] = set()
+        for row in self.rows("SELECT inputs FROM step"):
+            asked.update(_ID_INSIDE.findall(row["inputs"]))
+        return gave, asked
+
+    def dead(self) -> list[tuple[str, int]]:
+        """Stored files that nothing refers to: (content id, bytes). Nothing is removed.
+
+        Raises TornBlobError if a folder's manifest is missing or altered: then nobody can say
+        which files are its parts.
+        """
+        return self.blobs.dead(*self.live())
 
     def sweep(self) -> int:
         """Remove files that nothing refers to, and scratch folders of finished steps.
 
-        Returns the number of stored files removed. Raises BusyError while anybody is at work.
+        Returns the number of stored files removed. Raises BusyError while anybody is at work, and
+        TornBlobError as `dead` does.
         """
         with held(self._writers_path()):
+            dead = self.dead()
             self._tidy()
             shutil.rmtree(self.folder / "outputs", ignore_errors=True)
-            return self.blobs.sweep(self.live())
+            return self.blobs.remove(name for name, _ in dead)
 
     # -- inside -------------------------------------------------------------------------------
 
@@ -287,7 +322,8 @@ class Ledger:
             self._database = connect(self._path)
         return self._database
 
-    def _all(self, sql: str, *values: Any) -> Sequence[sqlite3.Row]:
+    def rows(self, sql: str, *values: Any) -> Sequence[sqlite3.Row]:
+        """The rows that a SELECT gives; for the questions in `store.census`, which only read."""
         with store_errors(self._path):
             return self._connection().execute(sql, values).fetchall()
 
@@ -296,6 +332,13 @@ class Ledger:
 
     def _writing(self) -> AbstractContextManager[None]:
         return transaction(self._connection(), self._path)
+
+    def _environment(self, environment: Mapping[str, Any]) -> str:
+        """Keep an environment once, and return what stands for it in an attempt."""
+        digest = digest_of(environment)
+        text = json.dumps(dict(environment), sort_keys=True)
+        self._do("INSERT INTO environment VALUES (?, ?) ON CONFLICT DO NOTHING", digest, text)
+        return f"@{digest}"
 
     def _ask(self, step: Request) -> None:
         self._do(
@@ -309,7 +352,7 @@ class Ledger:
         )
 
     def _running(self, attempt_id: str) -> sqlite3.Row:
-        rows = self._all("SELECT * FROM attempt WHERE id = ?", attempt_id)
+        rows = self.rows("SELECT * FROM attempt WHERE id = ?", attempt_id)
         if not rows:
             raise StoreError(f"there is no attempt {attempt_id}")
         row: sqlite3.Row = rows[0]
@@ -346,7 +389,7 @@ class Ledger:
 
     def _bury(self, key: str) -> None:
         """Whoever is still written down as running this step is not: we hold its lock."""
-        for row in self._all(
+        for row in self.rows(
             "SELECT id FROM attempt WHERE step_key = ? AND state = 'running'", key
         ):
             self._end(row["id"], AttemptState.LOST, None, _SILENT)
@@ -360,19 +403,3 @@ class Ledger:
 
 _INHERITED: list[sqlite3.Connection] = []
 """Connections of a parent process, kept so that this child never closes them."""
-
-
-def _attempt(row: sqlite3.Row) -> AttemptRecord:
-    return AttemptRecord(
-        id=row["id"],
-        step_key=row["step_key"],
-        kind=row["kind"],
-        state=AttemptState(row["state"]),
-        environment=json.loads(row["environment"]),
-        process=row["process"],
-        host=row["host"],
-        started_at=row["started_at"],
-        ended_at=row["ended_at"],
-        seconds=row["seconds"],
-        message=row["message"],
-    )

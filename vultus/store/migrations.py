@@ -90,7 +90,36 @@ _M001 = (
     """,
 )
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger,)
+
+def m002_environments(database: sqlite3.Connection) -> None:
+    """Environments once each instead of in every attempt, and indexes for the questions of reports.
+
+    An attempt now says "@digest"; what format 1 wrote (the JSON itself) stays as it is. At a million
+    renders an environment in every attempt would be most of the file.
+    """
+    for statement in _M002:
+        database.execute(statement)
+
+
+_M002 = (
+    """
+    CREATE TABLE environment (
+        digest TEXT PRIMARY KEY,
+        text   TEXT NOT NULL  -- JSON
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TRIGGER environment_is_kept BEFORE DELETE ON environment
+    BEGIN SELECT RAISE(ABORT, 'the ledger forgets nothing'); END
+    """,
+    """
+    CREATE TRIGGER environment_is_fixed BEFORE UPDATE ON environment
+    BEGIN SELECT RAISE(ABORT, 'an environment does not change'); END
+    """,
+    "CREATE INDEX step_kind ON step (kind, asked_at)",
+)
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_ledger, m002_environments)
 """Position is number: the first one is 1. Append only."""
 
 

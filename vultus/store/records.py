@@ -11,11 +11,14 @@ a step that is run at once starts as `running`.
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-__all__ = ["AttemptRecord", "AttemptState", "Request", "StepRecord"]
+from vultus.core.keys import canonical
+
+__all__ = ["AttemptRecord", "AttemptState", "Request", "StepRecord", "environment_digest"]
 
 
 class AttemptState(enum.Enum):
@@ -106,3 +109,8 @@ class AttemptRecord:
     """time of the work itself"""
     message: str
     """why it failed or was cancelled, with its traceback"""
+
+
+def environment_digest(environment: Mapping[str, Any]) -> str:
+    """A short name of a place where work was done: equal places have equal names (16 hex digits)."""
+    return hashlib.sha256(canonical(dict(environment)).encode("ascii")).hexdigest()[:16]

@@ -35,6 +35,12 @@ class Base:
 
 def find_base(name: str, folder: Path, memory: Path) -> Base:
     """Resolve a base's name. Raises WeightsError when it is not a base this program can load."""
+    path = locate_base(name, folder)
+    return Base(name, path, base_digest(path, memory))
+
+
+def locate_base(name: str, folder: Path) -> Path:
+    """Where a base lies, its headers looked at and nothing hashed. Raises WeightsError."""
     path = packaged_base(name) if name.startswith(PACKAGED) else (folder / name).expanduser()
     if not path.exists():
         raise WeightsError(
@@ -51,7 +57,7 @@ def find_base(name: str, folder: Path, memory: Path) -> Base:
                 fault.next_command or f"put another base for {name!r} into vultus.toml"
             )
             raise
-    return Base(name, path.resolve(), base_digest(path.resolve(), memory))
+    return path.resolve()
 
 
 def packaged_base(name: str) -> Path:
@@ -76,10 +82,9 @@ def packaged_base(name: str) -> Path:
 def base_digest(path: Path, memory: Path) -> str:
     """Digest of a base's weights and configuration, remembered while the files do not change."""
     files = _files(path)
-    seen = canonical([[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files])
     cache = memory / "digests.json"
     known = _remembered(cache)
-    key = content_id(seen.encode())
+    key = _state(files)
     if key in known:
         return known[key]
     if path.is_file():
@@ -89,6 +94,17 @@ def base_digest(path: Path, memory: Path) -> str:
         digest = content_id(canonical(rows).encode())
     write_json(cache, {**known, key: digest})
     return digest
+
+
+def known_digest(path: Path, memory: Path) -> str:
+    """The digest, if it was found out before and the files have not changed since; else empty."""
+    return _remembered(memory / "digests.json").get(_state(_files(path)), "")
+
+
+def _state(files: list[Path]) -> str:
+    """What the files look like from outside."""
+    seen = [[str(f), f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    return content_id(canonical(seen).encode())
 
 
 def _files(path: Path) -> list[Path]:
@@ -110,4 +126,12 @@ def _remembered(cache: Path) -> dict[str, str]:
     return {str(k): str(v) for k, v in table.items()} if isinstance(table, dict) else {}
 
 
-__all__ = ["PACKAGED", "Base", "base_digest", "find_base", "packaged_base"]
+__all__ = [
+    "PACKAGED",
+    "Base",
+    "base_digest",
+    "find_base",
+    "known_digest",
+    "locate_base",
+    "packaged_base",
+]

@@ -14,8 +14,10 @@ from pathlib import Path
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
+from vultus.jobs.foreground import on_card
+from vultus.steps.executors import Executor, open_executor, parse_executor, visible_cards
 from vultus.steps.orders import Pool, Task
-from vultus.steps.pools import InlinePool, LookUpPool, ProcessPool
+from vultus.steps.pools import LookUpPool
 from vultus.studies.given import Given, gather
 from vultus.studies.outcome import Outcome
 from vultus.studies.requests import curate_order, total_cost
@@ -43,6 +45,7 @@ def drive(
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),
+        on_card(given.plan.machine.device, f"vultus run in {workspace.folder.name}"),
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
@@ -81,12 +84,8 @@ def open_pool(
     given: Given, lanes: int, progress: Progress | None, *, inline: bool = False
 ) -> Iterator[Pool]:
     """Open a pool for a run and end its workers whatever happens."""
-    folder = given.workspace.memory
-    pool: InlinePool | ProcessPool
-    if inline:
-        pool = InlinePool(folder, progress)
-    else:
-        pool = ProcessPool(folder, lanes, progress, worker_environment(lanes))
+    executor = Executor("inline", 1) if inline else parse_executor(given.plan.machine.executor)
+    pool = open_executor(executor, given.workspace.memory, lanes, progress)
     try:
         yield pool
     finally:
@@ -96,29 +95,20 @@ def open_pool(
 def count_lanes(given: Given) -> int:
     """How many workers serve this run best.
 
-    One per run where a graphics card does the work (two bases would not fit) or where the bases are of full size
-    (each worker holds one in memory); otherwise one per core, up to two: the stand-in nets run best on one thread.
+    `local:N` says it. Otherwise one per graphics card (two bases would not fit on one), or one in all where the bases
+    are of full size (each worker holds one in memory); elsewhere one per core, up to two: the stand-in nets run best
+    on one thread.
     """
-    if given.plan.machine.workers:
-        return given.plan.machine.workers
+    executor = parse_executor(given.plan.machine.executor)
+    if executor.lanes:
+        return executor.lanes
     if given.plan.machine.device == "cuda" or (
         given.plan.machine.device == "auto" and NVIDIA_DRIVER.exists()
     ):
-        return 1
+        return max(1, len(visible_cards()))
     if any(_size_bytes(base.path) > LARGE_BASE_BYTES for base in given.bases.values()):
         return 1
     return max(1, min(AUTO_LANES, len(os.sched_getaffinity(0))))
-
-
-def worker_environment(lanes: int) -> dict[str, str]:
-    """Threads per worker: cores shared out, and no spinning, which makes two pools slower than one."""
-    threads = max(1, len(os.sched_getaffinity(0)) // lanes)
-    return {
-        "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
 
 
 def _size_bytes(path: Path) -> int:
@@ -127,4 +117,4 @@ def _size_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-__all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool", "worker_environment"]
+__all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool"]

@@ -12,6 +12,7 @@ from vultus.datasets.records import Dataset
 from vultus.scoring.ceiling import CeilingRow
 from vultus.scoring.records import CellScore, GateVerdict
 from vultus.scoring.yardstick import Yardstick
+from vultus.store.census import Place
 from vultus.studies.bases import Base
 from vultus.studies.plan import RunSpec
 from vultus.studies.requests import Checkpoint
@@ -77,6 +78,8 @@ class Outcome:
     finalists: tuple[CellOutcome, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    places: tuple[Place, ...] = ()
+    """the environments in which the steps were done; more than one is said in the verdict"""
     keys: tuple[str, ...] = ()
 
     def cell(self, cell: Cell) -> CellOutcome:

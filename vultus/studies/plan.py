@@ -13,16 +13,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from vultus.core import specs
-from vultus.core.errors import SpecError
+from vultus.core.errors import SpecError, UnknownNameError
 from vultus.core.specs import setting
 from vultus.datasets.records import CurateSpec
 from vultus.generation.records import RenderSpec
+from vultus.notices.records import NotifySpec
 from vultus.scoring.yardstick import IMPOSTORS_MIN
+from vultus.steps.executors import parse_executor
 from vultus.steps.kinds.resident import RENDERERS
 from vultus.steps.kinds.train import TRAINERS
 from vultus.sweeps.allocate import ALLOCATORS
 from vultus.sweeps.budget import parse_amount
 from vultus.sweeps.cells import PERSONA_WORD
+from vultus.training.checks import contradictions
 from vultus.training.records import TrainSpec
 
 PLAN_FILE = "vultus.toml"
@@ -101,8 +104,9 @@ class GateSettings:
 class MachineSpec:
     """What does the work. None of this enters a key: it changes the speed, not the question."""
 
-    workers: int = setting(
-        0, help="worker processes; 0 = one per GPU, else one per core up to two", low=0, high=64
+    executor: str = setting(
+        "auto",
+        help="who does the work: auto, inline, local:N (N workers, one per card), ray or ray:HOST:PORT",
     )
     device: str = setting("auto", help="where nets run", choices=("auto", "cpu", "cuda"))
 
@@ -128,6 +132,7 @@ class RunSpec:
     sweep: SweepSpec = field(default_factory=SweepSpec)
     gate: GateSettings = field(default_factory=GateSettings)
     machine: MachineSpec = field(default_factory=MachineSpec)
+    notify: NotifySpec = field(default_factory=NotifySpec)
 
     @property
     def trains_on(self) -> str:
@@ -147,6 +152,10 @@ def load_plan(path: Path) -> RunSpec:
 def plan_faults(plan: RunSpec, where: str) -> list[str]:
     """Return what single settings cannot see: empty panels, prompts without persona, shared blocks."""
     faults: list[str] = []
+    try:
+        parse_executor(plan.machine.executor)
+    except UnknownNameError as fault:
+        faults.append(f"{where}: [machine] {fault.what} (expected {fault.expected})")
     if not plan.bases:
         faults.append(f"{where}: bases is empty: name at least one base model")
     if len(set(plan.bases)) != len(plan.bases):
@@ -155,6 +164,7 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
         if not rows:

@@ -18,6 +18,7 @@ from vultus.scoring.gate import judge
 from vultus.scoring.records import GateSpec
 from vultus.steps.environment import fingerprint
 from vultus.steps.orders import Done, Pool, Task
+from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.given import Given
@@ -36,7 +37,6 @@ def run(
     at = Run(given, pool, lanes) if expect is None else Run(given, pool, lanes, expect)
     frozen = pool.run([Task(lambda do: at.ask(do, requests.curate_order(given)))])[0]
     dataset = read_manifest(frozen.files["dataset"])
-
     ceiling = pool.run([Task(one(at, requests.ceiling_order(given, dataset, frozen)))])[0]
 
     trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
@@ -50,13 +50,13 @@ def run(
     refuse_no_scale([scale for scale, _ in frozen_scales])
 
     swept = sweep(at, sound, checkpoints)
-    used = requests.recognisers_used(checkpoints)
     shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
-    cells = score(at, sound, swept, shown, used)
+    cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
 
     confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
     choice = pick(at, swept, confirmed)
     fresh = confirmed.finalists[choice.chosen]
+    stages, places = _looked_back(given, at.keys)
     losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
     return Outcome(
         persona=given.persona,
@@ -80,10 +80,11 @@ def run(
         finalists=tuple(confirmed.finalists.values()),
         ceiling=read_ceiling(ceiling.files["ceiling.json"]),
         gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
-        stages=_stages(given, at.keys),
+        stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,
         environment=fingerprint(),
+        places=places,
         keys=tuple(sorted(set(at.keys))),
     )
 
@@ -107,15 +108,12 @@ def _train_and_look_around(
     return trained, shown[:half], shown[half:]
 
 
-def _stages(given: Given, keys: Sequence[str]) -> tuple[Stage, ...]:
-    """Seconds by kind of work, from the attempts that were finished, whenever that was."""
-    seconds: dict[str, list[float]] = {}
+def _looked_back(given: Given, keys: Sequence[str]) -> tuple[tuple[Stage, ...], tuple[Place, ...]]:
+    """How long each kind of work took and where it was done, whenever that was."""
     with Ledger.open(given.workspace.memory) as ledger:
-        for key in dict.fromkeys(keys):
-            for attempt in ledger.attempts(key):
-                if attempt.state.value == "done" and attempt.seconds is not None:
-                    seconds.setdefault(attempt.kind, []).append(attempt.seconds)
-    return tuple(Stage(kind, sum(times), len(times)) for kind, times in seconds.items())
+        spent = spent_on(ledger, keys)
+        places = places_of(ledger, keys)
+    return tuple(Stage(one.kind, one.seconds, one.steps) for one in spent), tuple(places)
 
 
 __all__ = ["run"]

@@ -10,6 +10,7 @@ from vultus.core.errors import DatasetError, SpecError
 from vultus.core.files import disk_errors, write_bytes, write_text
 from vultus.datasets.persona import PERSONA_FILE, Persona
 from vultus.studies.plan import PLAN_FILE, Blocks, Prompts, RunSpec
+from vultus.training.records import TrainSpec
 
 DEMO = "standin/demo"
 
@@ -52,7 +53,14 @@ FRESH = Prompts(
 
 
 def make_workspace(
-    folder: Path, *, name: str, trigger: str, class_words: str, provenance: str, adult: bool
+    folder: Path,
+    *,
+    name: str,
+    trigger: str,
+    class_words: str,
+    provenance: str,
+    adult: bool,
+    train: TrainSpec | None = None,
 ) -> list[Path]:
     """Make persona.toml, vultus.toml and pictures/ in a folder; nothing that exists is overwritten.
 
@@ -71,7 +79,9 @@ def make_workspace(
         raise SpecError(faults)
     persona = Persona(name, trigger, class_words, provenance, adult)
     plan = RunSpec(
-        panel=Blocks(seeds=(11,), prompts=PANEL), confirm=Blocks(seeds=(21, 22, 23), prompts=FRESH)
+        train=train or TrainSpec(),
+        panel=Blocks(seeds=(11,), prompts=PANEL),
+        confirm=Blocks(seeds=(21, 22, 23), prompts=FRESH),
     )
     written = {
         folder / PERSONA_FILE: specs.dumps(persona, comments=True),

@@ -126,7 +126,7 @@ half_body = ["half body photo of {persona}, surprised"]
 full_body = ["full body photo of {persona}, surprised"]
 
 [machine]
-workers = 2
+executor = "local:2"
 """
 
 __all__ = [

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["LoraModule", "lora_modules", "text_encoder_modules", "unet_modules"]
+__all__ = ["LoraModule", "is_unused", "lora_modules", "text_encoder_modules", "unet_modules"]
 
 Kind = Literal["linear", "conv1", "conv3"]
 
@@ -191,13 +191,28 @@ def text_encoder_modules(config: Mapping[str, Any], number: Literal[1, 2]) -> li
     return found
 
 
+def is_unused(row: LoraModule, text_encoder: Mapping[str, Any]) -> bool:
+    """Whether SDXL never reads this module: it takes the first encoder before its last layer.
+
+    A LoRA there is written to the file, as kohya does, but has no gradient and stays zero.
+    """
+    last = int(text_encoder["num_hidden_layers"]) - 1
+    return row.component == "text_encoder" and f".layers.{last}." in row.module
+
+
 def lora_modules(
     unet: Mapping[str, Any],
     text_encoder: Mapping[str, Any] | None = None,
     text_encoder_2: Mapping[str, Any] | None = None,
+    *,
+    convolutions: bool = False,
 ) -> list[LoraModule]:
-    """Modules that the standard settings adapt; a text encoder is left out when not given."""
-    found = [row for row in unet_modules(unet) if row.by_default]
+    """Modules that the standard settings adapt; a text encoder is left out when not given.
+
+    With `convolutions` also those that kohya adapts when `conv_dim` is set: the 3x3 convolutions of
+    residual blocks and samplers, their 1x1 shortcuts, and their projections of the timestep.
+    """
+    found = [row for row in unet_modules(unet) if row.by_default or convolutions]
     if text_encoder is not None:
         found += text_encoder_modules(text_encoder, 1)
     if text_encoder_2 is not None:

@@ -13,10 +13,11 @@ __all__ = ["open_engine"]
 
 
 def open_engine(pack: Pack, *, threads: int = 1) -> FaceEngine:
-    """An engine for this pack. `threads` is the size of each ONNX session's pool.
+    """An engine for this pack. `threads` is how many pictures `read_many` reads side by side.
 
-    One thread is the default because runs use one process per core, and because two spinning pools
-    on one core are slower than one. Engines are not shared between threads: open one each.
+    One is the default because runs use one process per core; every net works with one thread, so
+    two threads read two pictures instead of sharing one. Engines are not shared between threads:
+    open one each.
     """
     if pack.detector.kind == "fake":
         from vultus.faces.engines.fake import open_fake_engine

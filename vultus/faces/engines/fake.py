@@ -29,7 +29,7 @@ from vultus.core.errors import FaceError
 from vultus.core.keys import canonical, content_id
 from vultus.core.seeds import stream
 from vultus.faces.packs import DetectorSpec, Pack, PackSpec, RecogniserSpec
-from vultus.faces.records import STATES, Emb, Face, FaceResult, Points, Rgb, State
+from vultus.faces.records import STATES, Emb, Face, FaceResult, Points, Pose, Rgb, State
 
 __all__ = [
     "FAKE_DIM",
@@ -43,9 +43,8 @@ __all__ = [
 
 FAKE_DIM: Final = 64
 _MAGIC: Final = b"VuFa"
-_LAYOUT: Final = struct.Struct(
-    "<4sHfBI4fI"
-)  # magic, identity, likeness, state, noise seed, box, checksum
+# magic, identity, likeness, state, noise seed, box, three angles, quality, checksum
+_LAYOUT: Final = struct.Struct("<4sHfBI4f4fI")
 PLANT_BYTES: Final = _LAYOUT.size
 _POINTS: Final = np.array([[0.30, 0.38], [0.70, 0.38], [0.50, 0.58], [0.34, 0.76], [0.66, 0.76]])
 
@@ -59,6 +58,9 @@ class Planted:
     state: State = "ok"
     box_px: tuple[float, float, float, float] = (16.0, 16.0, 80.0, 80.0)
     noise_seed: int = 0
+    pose_deg: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """yaw, pitch, roll; they do not make the state, `state` does"""
+    quality: float = 0.5
 
 
 class FakeEngine:
@@ -82,7 +84,17 @@ class FakeEngine:
         emb = None if planted.state == "too_small" else _emb(planted)
         spread = face.size_px if planted.state == "uncertain_landmarks" else 0.0
         sharp = 0.0 if planted.state == "blurred" else 1.0
-        return FaceResult(planted.state, faces, 0, emb, spread, sharp, self._pack.digest)
+        return FaceResult(
+            state=planted.state,
+            faces=faces,
+            chosen=0,
+            emb=emb,
+            landmark_spread_px=spread,
+            sharpness=sharp,
+            pack_digest=self._pack.digest,
+            pose=Pose(*planted.pose_deg),
+            quality=planted.quality,
+        )
 
     def read_many(self, pictures: Sequence[Rgb]) -> list[FaceResult]:
         """Reads each picture."""
@@ -101,7 +113,7 @@ def plant(rgb: Rgb, planted: Planted) -> Rgb:
         )
     state = STATES.index(planted.state)
     fields = (planted.identity, planted.likeness, state, planted.noise_seed, *planted.box_px)
-    body = _LAYOUT.pack(_MAGIC, *fields, 0)[:-4]
+    body = _LAYOUT.pack(_MAGIC, *fields, *planted.pose_deg, planted.quality, 0)[:-4]
     data = body + struct.pack("<I", zlib.crc32(body))
     out.reshape(-1)[:PLANT_BYTES] = np.frombuffer(data, dtype=np.uint8)
     return out
@@ -112,10 +124,12 @@ def find_plant(rgb: Rgb) -> Planted | None:
     data = np.ascontiguousarray(rgb).reshape(-1)[:PLANT_BYTES].tobytes()
     if len(data) < PLANT_BYTES or not data.startswith(_MAGIC):
         return None
-    _, identity, likeness, state, seed, x0, y0, x1, y1, checksum = _LAYOUT.unpack(data)
+    _, identity, likeness, state, seed, *rest, checksum = _LAYOUT.unpack(data)
     if zlib.crc32(data[:-4]) != checksum:
         return None
-    return Planted(identity, likeness, STATES[state], (x0, y0, x1, y1), seed)
+    x0, y0, x1, y1, yaw, pitch, roll, quality = rest
+    box = (x0, y0, x1, y1)
+    return Planted(identity, likeness, STATES[state], box, seed, (yaw, pitch, roll), quality)
 
 
 def planted_direction(identity: int) -> Emb:

@@ -57,8 +57,13 @@ class Recogniser:
     def _embed_batch(self, faces: Batch) -> npt.NDArray[np.float32]:
         emb = self._raw(faces)
         if self._spec.flip:
-            emb = unit(emb + self._raw(faces[:, :, ::-1]))
+            emb = unit(emb + self._raw(self._mirrored(faces)))
         return emb
+
+    @staticmethod
+    def _mirrored(faces: Batch) -> Batch:
+        """Left and right exchanged; columns are the third axis."""
+        return faces[:, :, ::-1]
 
     def _raw(self, faces: Batch) -> npt.NDArray[np.float32]:
         spec = self._spec

@@ -1,7 +1,8 @@
 """ONNX Runtime sessions the way this room wants them: CPU, one thread unless told otherwise, quiet.
 
 A session pool that spins (ONNX Runtime's default) on a shared core slows every other process;
-spinning is off.
+spinning is off. An OpenVINO .xml is translated first (`openvino_ir`). Sessions may be used by
+several threads at once.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from vultus.core.errors import PackError
+from vultus.faces.engines.openvino_ir import onnx_of_ir
 
 __all__ = ["Net"]
 
@@ -25,6 +27,7 @@ class Net:
     """One ONNX file with one input: feeds batches, honours a fixed batch, names its outputs."""
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
+        graph = onnx_of_ir(path) if path.suffix == ".xml" else str(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -32,7 +35,7 @@ class Net:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session: Any = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except (
             Exception

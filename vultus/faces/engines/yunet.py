@@ -1,7 +1,9 @@
 """YuNet, OpenCV's small face detector: one look at one picture.
 
 OpenCV's class pads to a multiple of 32 and decodes; it wants BGR and the exact size before each
-call.
+call. OpenCV's own thread pool is switched off for the process: pictures are read side by side
+instead (`reader`), and one process per core is how runs are spread.
+
 **Notation**
     row     one detection     float32 (15,): x, y, w, h, five (x, y) in our order, score
 """
@@ -29,6 +31,7 @@ class YuNet:
     def __init__(self, path: Path) -> None:
         # OpenCV 5 warns at every size change that its graph engine ignores targets: harmless.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        cv2.setNumThreads(1)
         try:
             self._net: Any = cv2.FaceDetectorYN.create(str(path), "", (320, 320), 0.6, _NMS, _TOP_K)
         except cv2.error as fault:

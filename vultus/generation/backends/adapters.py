@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vultus.core.errors import RenderError
+from vultus.core.sdxl.lora_forms import peft_config, peft_name, peft_shape
 from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
 from vultus.core.weights import Header, require_lora
 from vultus.generation.backends.pipeline import COMPONENTS, quiet_libraries
@@ -90,7 +91,12 @@ class Adapters:
         name = f"lora{self._made}"
         try:
             with quiet_libraries():
-                self._pipe.load_lora_weights(str(lora), adapter_name=name, local_files_only=True)
+                if any(tensor.endswith(".dora_scale") for tensor in header.tensors):
+                    self._load_dora(lora, name)
+                else:
+                    self._pipe.load_lora_weights(
+                        str(lora), adapter_name=name, local_files_only=True
+                    )
         except (RuntimeError, ValueError, KeyError, IndexError, AttributeError) as error:
             # what diffusers raises for a file it cannot read varies by format and version
             first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -103,6 +109,36 @@ class Adapters:
             self._pipe.delete_adapters(name)
             raise _misfit(lora, f"has {wanted} modules, of which {found} have a place in the base")
         return _Loaded(name, counts["text_encoder"] + counts["text_encoder_2"] > 0)
+
+    def _load_dora(self, lora: Path, name: str) -> None:
+        """Load a DoRA in peft's names: through kohya's, diffusers drops the magnitudes."""
+        from safetensors.torch import load_file
+
+        rows = self._table()
+        tensors: dict[str, Any] = {}
+        alphas: dict[str, float] = {}
+        for key, values in load_file(lora).items():
+            prefix, _, end = key.partition(".")
+            if end == "alpha":
+                alphas[prefix] = float(values)
+                continue
+            if end == "dora_scale":
+                values = values.float().reshape(peft_shape(rows[prefix], values.numel()))
+            tensors[peft_name(rows[prefix], end)] = values
+        ranks = {
+            prefix: len(tensors[peft_name(rows[prefix], "lora_down.weight")]) for prefix in alphas
+        }
+        scales = {prefix: (ranks[prefix], alpha) for prefix, alpha in alphas.items()}
+        config = peft_config([rows[prefix] for prefix in scales], scales, dora=True)
+        given: dict[str, Any] = {"adapter_name": name, "_pipeline": self._pipe, "metadata": config}
+        pipe = self._pipe
+        if any(key.startswith("unet.") for key in tensors):
+            pipe.load_lora_into_unet(tensors, network_alphas=None, unet=pipe.unet, **given)
+        for part in ("text_encoder", "text_encoder_2"):
+            if any(key.startswith(f"{part}.") for key in tensors):
+                pipe.load_lora_into_text_encoder(
+                    tensors, None, getattr(pipe, part), prefix=part, **given
+                )
 
     def _freeze(self) -> None:
         for part in COMPONENTS:

@@ -27,6 +27,11 @@ RENDERERS.add(
     help="diffusers in this process: folders and single files, LoRA switched without reloading",
 )
 RENDERERS.add(
+    "comfyui",
+    "vultus.generation.backends.comfyui:open_renderer",
+    help="a running ComfyUI, asked over HTTP; it must see the base in its checkpoints folder",
+)
+RENDERERS.add(
     "fake",
     "vultus.generation.backends.fake:open_renderer",
     help="draws planted answers instead of pictures, for tests",

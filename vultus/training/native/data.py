@@ -3,6 +3,7 @@
 Notation
     latents     (channels, height_px / 8, width_px / 8) float32, already times the VAE's scaling
     spread      same shape; standard deviation of the VAE's posterior, None where it has none
+    face        (1, h, w) float32 in latents: 1 on the face, see `face_map`
     time_ids    (6,) float32: original height, width; crop top, left; trained height, width (px):
                 SDXL's micro-conditioning, told truthfully. The original size is the file's; the
                 crop is counted after scaling to the trained size, as in SDXL's own training
@@ -23,6 +24,7 @@ import torch
 
 from vultus.core.errors import PictureError, TrainingError
 from vultus.images.load import load_picture
+from vultus.training.native.face_map import face_mask
 from vultus.training.native.order import bucket_size
 from vultus.training.native.parts import Parts
 from vultus.training.records import TrainPicture
@@ -48,6 +50,7 @@ class View:
     latents: torch.Tensor
     spread: torch.Tensor | None
     time_ids: torch.Tensor
+    face: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,15 @@ class Views:
 
     views: tuple[View, ...]
     buckets: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int, int], ...]:
+        """(width_px, height_px, pictures) of every bucket."""
+        found = []
+        for bucket in self.buckets:
+            height, width = (int(n) for n in self.views[bucket[0]].time_ids[4:])
+            found.append((width, height, len(bucket)))
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -87,8 +99,11 @@ class Captions:
 
 def _scaled_view(
     rgb: np.ndarray[Any, np.dtype[np.uint8]], box: BoxPx, size: tuple[int, int]
-) -> tuple[torch.Tensor, list[int]]:
-    """Cut a box out and bring it to (width, height) = size; returns float32 CHW and time_ids."""
+) -> tuple[torch.Tensor, list[int], tuple[float, float, float]]:
+    """Cut a box out and bring it to (width, height) = size.
+
+    Returns float32 CHW, time_ids, and where the view lies: (left_px, top_px, scale).
+    """
     from PIL import Image
 
     width, height = size
@@ -104,7 +119,7 @@ def _scaled_view(
     values = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1.0)
     full_h, full_w = rgb.shape[0], rgb.shape[1]
     ids = [full_h, full_w, round(top * scale), round(left * scale), height, width]
-    return values.permute(2, 0, 1).contiguous(), ids
+    return values.permute(2, 0, 1).contiguous(), ids, (left, top, scale)
 
 
 def _checked_box(picture: TrainPicture, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> BoxPx:
@@ -139,7 +154,7 @@ def _encode_one(
     box = _checked_box(picture, rgb)
     shape = (box[2] - box[0], box[3] - box[1])
     size = bucket_size(shape, resolution_px, parts.bucket_px)
-    pixels, ids = _scaled_view(rgb, box, size)
+    pixels, ids, (left, top, scale) = _scaled_view(rgb, box, size)
     with torch.no_grad():
         mean, spread = _encode(parts, pixels[None].to(device))
     if not bool(torch.isfinite(mean).all()):
@@ -148,10 +163,19 @@ def _encode_one(
             where=str(picture.path),
             expected="a VAE that works in fp32 (for SDXL: the fp16-fix one, or the original)",
         )
+    face = face_mask(
+        picture.faces,
+        left=left,
+        top=top,
+        scale=scale,
+        size=(mean.shape[3], mean.shape[2]),
+        factor_px=parts.factor_px,
+    )
     return View(
         latents=mean[0].float(),
         spread=None if spread is None else spread[0].float(),
         time_ids=torch.tensor(ids, dtype=torch.float32, device=device),
+        face=face.to(device),
     )
 
 

@@ -1,4 +1,4 @@
-"""From the trained pairs in memory to the tensors of a LoRA file.
+"""From the trained tensors in memory to the tensors of a LoRA file.
 
 Names come from the key table (`core.sdxl.lora_keys`), not from the network, and alpha is written as
 it was trained with: two places where exporters of the field are known to go wrong (te1 names
@@ -10,21 +10,28 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 
 from vultus.core.sdxl.architecture import UNET
+from vultus.training.lora_file import alpha_tensor, cast
 from vultus.training.native.lora import Lora
 
 __all__ = ["is_full_size", "kohya_tensors"]
 
 
-def kohya_tensors(lora: Lora) -> dict[str, np.ndarray[Any, Any]]:
-    """Every tensor of the file, float16: half the size, and what loaders of the field expect."""
+def kohya_tensors(lora: Lora, precision: str = "fp16") -> dict[str, np.ndarray[Any, Any]]:
+    """Every tensor of the file; fp16 is half the size, and what loaders of the field expect.
+
+    DoRA's magnitudes are columns (out, 1), and (out, 1, 1, 1) of convolutions: LyCORIS' form.
+    """
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for name, parameter in lora.named_parameters():
-        tensors[name] = parameter.detach().to("cpu", torch.float16).numpy()
-    for prefix in lora.pairs:
-        tensors[f"{prefix}.alpha"] = np.asarray(lora.alpha, dtype=np.float16)
+        values = parameter.detach().float().cpu().numpy()
+        if name.endswith(".dora_scale"):
+            row = lora.modules[name.removesuffix(".dora_scale")]
+            values = values.reshape(-1, *(1 for _ in range(1 if row.kind == "linear" else 3)))
+        tensors[name] = cast(values, precision)
+    for prefix, (_, alpha) in lora.scales.items():
+        tensors[f"{prefix}.alpha"] = alpha_tensor(alpha, precision)
     return tensors
 
 

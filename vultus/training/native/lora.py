@@ -1,45 +1,63 @@
 """Low-rank matrices beside the frozen weights, addressed by their names in a LoRA file.
 
 Notation
-    W       frozen weight of one module            (out, in)
-    A, B    LoRA pair (lora_down, lora_up)         (rank, in) and (out, rank), float32
-    the module computes (W + strength * alpha / rank * B A) x; B starts at zero, so the first step
-    starts from the base exactly
+    W       frozen weight of one module            (out, in), or (out, in, k, k) of a convolution
+    A, B    LoRA pair (lora_down, lora_up)         (rank, in) and (out, rank), float32; of a
+            convolution (rank, in, k, k) and (out, rank, 1, 1)
+    m       DoRA's magnitudes, one per output      starts at the row norms |W|
+    s       alpha / rank
+    the module computes (W + strength * s * B A) x; B starts at zero, so the first step starts from the
+    base exactly. With DoRA: m * (W + s B A) / |W + s B A|, row by row (arXiv 2402.09353)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from vultus.core.errors import WeightsError
-from vultus.core.sdxl.lora_keys import LoraModule, lora_modules
+from vultus.core.sdxl.lora_keys import LoraModule
 from vultus.core.seeds import seed_of
 from vultus.training.native.parts import Parts
+from vultus.training.records import TrainSpec
+from vultus.training.targets import Configs, Scale, scale_of, target_modules
 
-__all__ = ["Lora", "attach_lora"]
+__all__ = ["Lora", "attach_lora", "configs_of", "without_lora"]
 
 _ADAPTER = "vultus"
 
 
 @dataclass(frozen=True)
 class Lora:
-    """All trainable pairs: kohya prefix -> (A, B), in the order of the key table."""
+    """All trainable tensors: kohya prefix -> (A, B) and -> m, in the order of the key table."""
 
     pairs: Mapping[str, tuple[torch.nn.Parameter, torch.nn.Parameter]]
+    magnitudes: Mapping[str, torch.nn.Parameter]
     modules: Mapping[str, LoraModule]
-    rank: int
-    alpha: float
+    scales: Mapping[str, Scale]
+    layers: tuple[Any, ...]
 
     def named_parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Every trained tensor under its name in a LoRA file, always in the same order."""
         named = []
         for prefix, (down, up) in self.pairs.items():
             named += [(f"{prefix}.lora_down.weight", down), (f"{prefix}.lora_up.weight", up)]
+            if prefix in self.magnitudes:
+                named.append((f"{prefix}.dora_scale", self.magnitudes[prefix]))
         return named
+
+
+def configs_of(parts: Parts) -> Configs:
+    """The configurations that decide names and shapes."""
+    return {
+        "unet": dict(parts.unet.config),
+        "text_encoder": parts.text_encoder.config.to_dict(),
+        "text_encoder_2": parts.text_encoder_2.config.to_dict(),
+    }
 
 
 def _path_in(component: Any, row: LoraModule) -> str:
@@ -49,16 +67,20 @@ def _path_in(component: Any, row: LoraModule) -> str:
     return row.module.removeprefix("text_model.")
 
 
-def _rows(parts: Parts, text_encoders: bool) -> list[LoraModule]:
-    one = parts.text_encoder.config.to_dict() if text_encoders else None
-    two = parts.text_encoder_2.config.to_dict() if text_encoders else None
-    return lora_modules(dict(parts.unet.config), one, two)
-
-
-def _attach(component: Any, paths: list[str], rank: int, alpha: float) -> None:
+def _attach(component: Any, scales: Mapping[str, Scale], dora: bool) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=paths, init_lora_weights=True)
+    rank, alpha = next(iter(scales.values()))
+    others = {path: scale for path, scale in scales.items() if scale != (rank, alpha)}
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha,
+        target_modules=list(scales),
+        rank_pattern={path: r for path, (r, _) in others.items()},
+        alpha_pattern={path: a for path, (_, a) in others.items()},
+        use_dora=dora,
+        init_lora_weights=True,
+    )
     inject_adapter_in_model(config, component, adapter_name=_ADAPTER)
 
 
@@ -79,19 +101,30 @@ def _start(
     return down, up
 
 
-def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, seed: int) -> Lora:
-    """Put a fresh LoRA on the UNet (and both text encoders); only its tensors need gradients."""
-    rows = _rows(parts, text_encoders)
+def _magnitude(layer: Any) -> torch.nn.Parameter:
+    """DoRA's magnitudes in float32: the row norms of the frozen weight."""
+    found: torch.nn.Parameter = layer.lora_magnitude_vector[_ADAPTER].weight
+    rows = layer.get_base_layer().weight.detach().float().flatten(1).norm(dim=1)
+    with torch.no_grad():
+        found.data = rows.reshape(found.shape).clone()
+    return found
+
+
+def attach_lora(parts: Parts, spec: TrainSpec, seed: int) -> Lora:
+    """Put a fresh LoRA on the modules that the spec asks for; only its tensors need gradients."""
+    rows = target_modules(spec, configs_of(parts))
     components: dict[str, Any] = {
         "unet": parts.unet,
         "text_encoder": parts.text_encoder,
         "text_encoder_2": parts.text_encoder_2,
     }
     for name, component in components.items():
-        paths = [_path_in(component, row) for row in rows if row.component == name]
-        if paths:
-            _attach(component, paths, rank, alpha)
-    pairs = {}
+        scales = {
+            _path_in(component, row): scale_of(row, spec) for row in rows if row.component == name
+        }
+        if scales:
+            _attach(component, scales, spec.dora)
+    pairs, magnitudes, layers = {}, {}, []
     for row in rows:
         component = components[row.component]
         layer = component.get_submodule(_path_in(component, row))
@@ -102,7 +135,22 @@ def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, s
             )
         down, up = layer.lora_A[_ADAPTER].weight, layer.lora_B[_ADAPTER].weight
         pairs[row.kohya_prefix] = _start(down, up, row, seed)
-    trained = {id(p) for pair in pairs.values() for p in pair}
+        if spec.dora:
+            magnitudes[row.kohya_prefix] = _magnitude(layer)
+        layers.append(layer)
+    lora = Lora(
+        pairs=pairs,
+        magnitudes=magnitudes,
+        modules={row.kohya_prefix: row for row in rows},
+        scales={row.kohya_prefix: scale_of(row, spec) for row in rows},
+        layers=tuple(layers),
+    )
+    _refuse_strays(components, lora)
+    return lora
+
+
+def _refuse_strays(components: Mapping[str, Any], lora: Lora) -> None:
+    trained = {id(parameter) for _, parameter in lora.named_parameters()}
     stray = [
         name
         for component in components.values()
@@ -111,4 +159,16 @@ def attach_lora(parts: Parts, *, rank: int, alpha: float, text_encoders: bool, s
     ]
     if stray:
         raise WeightsError(f"would train {len(stray)} weights outside the LoRA: {stray[0]}")
-    return Lora(pairs, {row.kohya_prefix: row for row in rows}, rank, alpha)
+
+
+@contextmanager
+def without_lora(lora: Lora) -> Iterator[None]:
+    """While it lasts the networks are the frozen base. No gradient flag is touched."""
+    for layer in lora.layers:
+        # peft's own switch also rewrites requires_grad of every adapter
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer in lora.layers:
+            layer._disable_adapters = False

@@ -5,29 +5,26 @@
     now and then: save the state;  at equal distances: write a checkpoint
 
 What is trained: attention, feed-forward and projection layers of the UNet, as kohya's standard
-LoRA does; with `text_encoders` both text encoders too. What is not done, on purpose: no flips (a
-face is not symmetric), no colour changes, no class pictures, no averaging of weights.
+LoRA does; with `conv_rank` its convolutions too (LoCon), with `text_encoders` both text encoders.
+What is not done, on purpose: no flips (a face is not symmetric), no colour changes, no class
+pictures, no averaging of weights. One step stands in `step.py`, its losses in `losses.py`.
 
 **Exact resume.** Every draw comes from a stream named by the seed and the step, the batch order is
 a pure function of both, and the state file is replaced atomically. A training killed at any line
 and started again ends, on the same machine and CPU, with the same bits in its checkpoints.
 
+**Memory.** When it runs out, the next rung of `training.ladder` is taken and the training goes on from
+its last state.
+
 Cost, full-size SDXL, rank 16, 256 px, two CPU cores: 13 CPU-s a step and 7.3 GiB; stand-in base:
 about 0.1 CPU-s a step.
-
-Notation
-    x_0         clean latents                  (batch, channels, h, w) float32
-    eps         the noise that was added       same shape, unit normal
-    a_t         share of signal at step t      alphas_bar[t]
-    x_t         sqrt(a_t) x_0 + sqrt(1 - a_t) eps
-    v           sqrt(a_t) eps - sqrt(1 - a_t) x_0, the target of v-prediction bases
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,24 +33,20 @@ import torch
 from vultus.core.clock import SystemClock
 from vultus.core.errors import TrainingError
 from vultus.core.files import sweep_leftovers
-from vultus.core.keys import file_content_id, key_of
-from vultus.core.seeds import seed_of
+from vultus.core.keys import file_content_id
 from vultus.core.weights import light_print
+from vultus.training.checks import refuse_contradictions
+from vultus.training.estimate import refuse_hopeless
+from vultus.training.ladder import Rung, apply_rungs, next_rung, read_rungs, write_rungs
 from vultus.training.lora_file import LoraFacts, checkpoint_path, lora_metadata, write_lora
 from vultus.training.native.checkpoint import STATE_NAME, check_state, load_state, save_state
-from vultus.training.native.data import (
-    Captions,
-    Text,
-    Views,
-    captions_of,
-    encode_captions,
-    encode_pictures,
-)
+from vultus.training.native.data import encode_captions, encode_pictures
 from vultus.training.native.export import is_full_size, kohya_tensors
-from vultus.training.native.lora import Lora, attach_lora
-from vultus.training.native.optimizers import make_optimizer, set_rate
+from vultus.training.native.lora import attach_lora, configs_of
+from vultus.training.native.optimizers import make_optimizer, weights_for_use
 from vultus.training.native.order import BatchOrder
-from vultus.training.native.parts import Parts, choose_device, load_parts
+from vultus.training.native.parts import choose_device, load_parts
+from vultus.training.native.step import Bench, train_step
 from vultus.training.records import (
     CheckpointRecord,
     Progress,
@@ -66,22 +59,6 @@ __all__ = ["train"]
 
 # raised by hand when the same spec and seed would give other weights
 RECIPE_VERSION = 1
-
-
-@dataclass
-class _Bench:
-    """Everything a step needs, prepared once."""
-
-    spec: TrainSpec
-    parts: Parts
-    views: Views
-    captions: Captions
-    order: BatchOrder
-    lora: Lora
-    optimizer: torch.optim.Optimizer
-    parameters: list[torch.nn.Parameter]
-    device: torch.device
-    seed: int
 
 
 def train(
@@ -100,26 +77,84 @@ def train(
 
     `progress` advances by one per step (its total is `spec.steps`). Raises WeightsError for a base
     that is not SDXL, PictureError for an unreadable picture, TrainingError when there is nothing
-    to train on, when `out` holds another training's state, or when the loss is no longer a number.
+    to train on, when settings contradict each other, when `out` holds another training's state, when
+    memory runs out at the ladder's end, or when the loss is no longer a number.
     """
-    if not pictures:
-        raise TrainingError("there is no picture to train on", expected="at least one picture")
+    refuse_contradictions(spec, pictures)
     out.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(out)
-    fingerprint = _fingerprint(spec, base, pictures, seed)
-    check_state(out / STATE_NAME, fingerprint)
-    bench = _prepare(spec, base, pictures, seed, choose_device(device))
+    request = _request(spec, base, pictures, seed)
+    check_state(out / STATE_NAME, request)
+    rungs = read_rungs(out)
+    facts = {"name": name, "base_name": base.stem, "pictures": len(pictures), "seed": seed}
+    while True:
+        facts["rungs"] = tuple(rungs)
+        try:
+            effective = apply_rungs(spec, rungs)
+            # no name for the bench here: it would outlive the failed try
+            return _run(
+                _prepare(effective, base, pictures, seed, choose_device(device)),
+                out,
+                request,
+                facts,
+                progress,
+                state_every_steps,
+            )
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        # outside of the handler: the traceback would keep every tensor of the failed try alive
+        rung = _step_down(apply_rungs(spec, rungs), out, rungs)
+        if progress:
+            progress.advance(0, f"out of memory: {rung.what}")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)  # torch's allocator for the CPU has no class of its own
+    return "not enough memory" in text or "can't allocate memory" in text
+
+
+def _step_down(spec: TrainSpec, out: Path, rungs: list[str]) -> Rung:
+    """Take the next rung: remember it, and drop a state that would not fit it."""
+    rung = next_rung(spec)
+    if rung is None:
+        raise TrainingError(
+            "the training does not fit into memory, and nothing is left to give up",
+            where=f"after {', '.join(rungs) or 'the first try'}",
+            expected="more memory, a smaller train.resolution_px or train.rank, or bf16",
+            next_command='set train.precision = "bf16" in vultus.toml, and free the card',
+        )
+    rungs.append(rung.name)
+    write_rungs(out, rungs)
+    if not rung.keeps_state:
+        (out / STATE_NAME).unlink(missing_ok=True)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return rung
+
+
+def _run(
+    bench: Bench,
+    out: Path,
+    request: dict[str, Any],
+    facts: dict[str, Any],
+    progress: Progress | None,
+    state_every_steps: int,
+) -> TrainResult:
+    """The loop, from the last state to the last step."""
+    spec = bench.spec
     resumed = load_state(out / STATE_NAME, lora=bench.lora, optimizer=bench.optimizer)
     start = resumed.step if resumed else 0
     losses = resumed.losses if resumed else []
     if progress and start:
         progress.advance(start, "resumed", remembered=True)
-
-    facts = {"name": name, "base_name": base.stem, "pictures": len(pictures), "seed": seed}
     clock = SystemClock()
     began_s = clock.monotonic()
     for step in range(start, spec.steps):
-        losses.append(_step(bench, step))
+        losses.append(train_step(bench, step))
         done = step + 1
         if done in spec.checkpoint_steps:
             _write_checkpoint(bench, out, done, facts)
@@ -130,11 +165,12 @@ def train(
                 optimizer=bench.optimizer,
                 losses=losses,
                 step=done,
-                fingerprint=fingerprint,
+                request=request,
             )
         if progress:
             recent = losses[-20:]
             progress.advance(1, f"loss {sum(recent) / len(recent):.3f}")
+    rungs = tuple(f"memory: gave up {rung}" for rung in facts["rungs"])
     return TrainResult(
         checkpoints=tuple(
             CheckpointRecord(step, checkpoint_path(out, step)) for step in spec.checkpoint_steps
@@ -142,22 +178,23 @@ def train(
         losses=[(i + 1, loss) for i, loss in enumerate(losses)],
         seconds=clock.monotonic() - began_s,
         resumed_from=start,
-        notes=bench.captions.notes,
+        notes=(*bench.captions.notes, *rungs),
     )
 
 
 def _prepare(
     spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int, device: torch.device
-) -> _Bench:
+) -> Bench:
     """Load the base, encode the dataset, attach the LoRA."""
     dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
     parts = load_parts(base, dtype, device)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        refuse_hopeless(spec, configs_of(parts), pictures=len(pictures), free=free)
     views = encode_pictures(parts, pictures, spec.resolution_px, device)
     captions = encode_captions(parts, pictures, cache=not spec.text_encoders, device=device)
     parts.vae = None  # 0.3 GB of SDXL that no step needs
-    lora = attach_lora(
-        parts, rank=spec.rank, alpha=spec.alpha, text_encoders=spec.text_encoders, seed=seed
-    )
+    lora = attach_lora(parts, spec, seed)
     if not spec.text_encoders:
         parts.text_encoder = parts.text_encoder_2 = None  # another 3 GB
     if spec.gradient_checkpointing:
@@ -165,122 +202,39 @@ def _prepare(
         parts.unet.enable_gradient_checkpointing()
         parts.unet.train()
     parameters = [parameter for _, parameter in lora.named_parameters()]
-    return _Bench(
+    return Bench(
         spec=spec,
         parts=parts,
         views=views,
         captions=captions,
         order=BatchOrder(views.buckets, spec.batch, seed),
         lora=lora,
-        optimizer=make_optimizer(spec, parameters),
+        optimizer=make_optimizer(spec, lora),
         parameters=parameters,
         device=device,
         seed=seed,
     )
 
 
-def _step(bench: _Bench, step: int) -> float:
-    """One optimizer step; returns its loss."""
-    spec = bench.spec
-    rows = bench.order.at(step)
-    draw = torch.Generator().manual_seed(seed_of("training", bench.seed, "step", step))
-    x_0, eps = _latents_and_noise(bench, rows, draw)
-    t = _timesteps(len(rows), len(bench.parts.alphas_bar), draw).to(bench.device)
-    text = _conditioning(bench, rows, draw)
-    a_t = bench.parts.alphas_bar[t][:, None, None, None]
-    x_t = a_t.sqrt() * x_0 + (1 - a_t).sqrt() * eps
-    target = eps
-    if bench.parts.prediction == "v_prediction":
-        target = a_t.sqrt() * eps - (1 - a_t).sqrt() * x_0
-
-    set_rate(bench.optimizer, spec, step)
-    bench.optimizer.zero_grad(set_to_none=True)
-    with _precision(spec, bench.device):
-        guess = bench.parts.unet(
-            x_t,
-            t,
-            encoder_hidden_states=text.text,
-            added_cond_kwargs={
-                "text_embeds": text.pooled,
-                "time_ids": torch.stack([bench.views.views[i].time_ids for i in rows]),
-            },
-            return_dict=False,
-        )[0]
-    loss = torch.nn.functional.mse_loss(guess.float(), target)
-    value = float(loss.detach())
-    if value != value or value == float("inf"):
-        raise TrainingError(
-            f"the loss is no longer a number at step {step + 1}",
-            expected="a falling loss",
-            next_command="lower train.learning_rate in vultus.toml",
-        )
-    # a short batch at a bucket's end weighs less, so that every picture counts the same
-    (loss * (len(rows) / spec.batch)).backward()
-    if spec.gradient_clip > 0:
-        torch.nn.utils.clip_grad_norm_(bench.parameters, spec.gradient_clip)
-    bench.optimizer.step()
-    return value
-
-
-def _latents_and_noise(
-    bench: _Bench, rows: Sequence[int], draw: torch.Generator
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents of a batch, sampled anew from the VAE's posterior where it has one, and noise.
-
-    Drawn on the CPU: the same seed gives the same noise on every device.
-    """
-    views = [bench.views.views[i] for i in rows]
-    x_0 = torch.stack([view.latents for view in views])
-    spreads = [view.spread for view in views if view.spread is not None]
-    if spreads:
-        jitter = torch.randn(x_0.shape, generator=draw).to(bench.device)
-        x_0 = x_0 + torch.stack(spreads) * jitter
-    return x_0, torch.randn(x_0.shape, generator=draw).to(bench.device)
-
-
-def _timesteps(count: int, timesteps: int, draw: torch.Generator) -> torch.Tensor:
-    """One timestep per picture, one from each equal slice of the schedule, in random order.
-
-    Each is uniform on its own, as in plain training, but no batch sees only easy noise: the loss
-    of a small batch varies far less, at no cost.
-    """
-    place = torch.randperm(count, generator=draw) + torch.rand(count, generator=draw)
-    return (place * (timesteps / count)).long().clamp_(0, timesteps - 1)
-
-
-def _conditioning(bench: _Bench, rows: Sequence[int], draw: torch.Generator) -> Text:
-    """Captions of a batch, some of them hidden when the spec says so."""
-    chosen = list(rows)
-    if bench.spec.caption_dropout > 0:
-        luck = torch.rand(len(rows), generator=draw).tolist()
-        chosen = [
-            bench.captions.absent if u < bench.spec.caption_dropout else row
-            for row, u in zip(rows, luck, strict=True)
-        ]
-    with _precision(bench.spec, bench.device):
-        return captions_of(bench.parts, bench.captions, chosen)
-
-
-def _precision(spec: TrainSpec, device: torch.device) -> AbstractContextManager[Any]:
-    """The frozen base computes in bf16 where asked; LoRA weights and the loss stay float32."""
-    if spec.precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
-def _write_checkpoint(bench: _Bench, out: Path, step: int, facts: dict[str, Any]) -> None:
+def _write_checkpoint(bench: Bench, out: Path, step: int, facts: dict[str, Any]) -> None:
+    spec, order = bench.spec, bench.order
     about = LoraFacts(
         full_size=is_full_size(bench.parts.unet.config),
         prediction=bench.parts.prediction,
         step=step,
-        epoch=bench.order.epoch_of(step - 1) + 1,
+        epoch=order.epoch_of(step * spec.accumulate - 1) + 1,
+        batches_per_epoch=order.batches_per_epoch,
+        buckets=bench.views.sizes,
         **facts,
     )
-    metadata = lora_metadata(bench.spec, about)
-    write_lora(checkpoint_path(out, step), kohya_tensors(bench.lora), metadata)
+    with weights_for_use(bench.optimizer, bench.parameters):
+        tensors = kohya_tensors(bench.lora, spec.save_precision)
+    write_lora(checkpoint_path(out, step), tensors, lora_metadata(spec, about))
 
 
-def _fingerprint(spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int) -> str:
+def _request(
+    spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int
+) -> dict[str, Any]:
     """Everything that the weights depend on; a state made from anything else is refused."""
     seen = [
         {
@@ -288,8 +242,14 @@ def _fingerprint(spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], 
             "caption": picture.caption,
             "size": list(picture.original_size),
             "crop": list(picture.crop) if picture.crop else None,
+            "faces": [list(box) for box in picture.faces] if spec.face_weight > 1 else [],
         }
         for picture in pictures
     ]
-    inputs = {"spec": asdict(spec), "base": light_print(base), "pictures": seen, "seed": seed}
-    return key_of("training", RECIPE_VERSION, inputs)
+    return {
+        "recipe": RECIPE_VERSION,
+        "spec": asdict(spec),
+        "base": light_print(base),
+        "pictures": seen,
+        "seed": seed,
+    }

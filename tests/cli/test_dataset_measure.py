@@ -1,0 +1,141 @@
+"""The measuring verbs as a user types them: on a stand-in set with planted faults, on pages and as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.datasets.sets import planted_library
+from vultus.cli.main import main
+from vultus.core.files import write_text
+from vultus.datasets.intake import ingest_sources
+from vultus.datasets.library import Library
+from vultus.faces.engines.fake import Planted
+from vultus.testing.planted import PERSONA_TOML, make_pack, make_picture
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    """24 portraits of one persona, a stranger, a picture without anybody, a pack that reads what is planted."""
+    planted_library(tmp_path).close()
+    odd = tmp_path / "odd"
+    make_picture(odd / "stranger.png", Planted(99, 0.95, "ok", (8, 8, 40, 40), 3), "stranger")
+    make_picture(odd / "nobody.png", None, "nobody")
+    with Library.open(tmp_path / "set") as library:
+        ingest_sources(library, [odd])
+    write_text(tmp_path / "persona.toml", PERSONA_TOML)
+    make_pack(tmp_path / "pack")
+    return tmp_path / "set"
+
+
+def told(dataset: Path, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    verb, *rest = words
+    pack = str(dataset.parent / "pack")
+    assert main(["dataset", verb, str(dataset), *rest, "--pack", pack, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    page = Path(found["page"]).read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>") and "http" not in page.split("</style>")[1].replace(
+        "http-equiv", ""
+    )
+    return found
+
+
+def test_audit_proposes_applies_and_undoes(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = told(dataset, capsys, "audit", "--resolution", "64")
+    assert found["pictures"] == 26 and found["set_aside"] is None
+    assert {row["name"]: row["reason"] for row in found["findings"]} == {
+        "stranger.png": "off_persona",
+        "nobody.png": "no_face",
+    }
+    again = told(dataset, capsys, "audit", "--resolution", "64", "--apply")
+    assert set(again["set_aside"]) == {"stranger.png", "nobody.png"}
+    with Library.open(dataset) as library:
+        assert len(library.kept()) == 24
+    assert main(["dataset", "audit", str(dataset), "--undo", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)["back"]) == {"stranger.png", "nobody.png"}
+    with Library.open(dataset) as library:
+        assert len(library.kept()) == 26
+
+
+def test_coverage_lists_shots(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = told(dataset, capsys, "coverage", "--wanted", "40")
+    assert len(found["cells"]) == 25 and found["without_face"] == ["nobody.png"]
+    assert found["shots"] and sum(s["count"] for s in found["shots"]) > 5
+    assert all("a woman" in shot["prompt"] for shot in found["shots"])
+
+
+def test_captions_and_split_are_what_freeze_reads(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(dataset, capsys, "audit", "--resolution", "64", "--apply")
+    captions = told(dataset, capsys, "caption")
+    assert len(captions["captions"]) == 24
+    assert all(
+        "ohwx woman" in c["text"] and c["by"] == "user" for c in captions["captions"].values()
+    )
+    split = told(dataset, capsys, "split", "--seed", "3")
+    assert sorted(set(split["roles"].values())) == ["reference", "training"]
+    first = dict(split["roles"])
+    assert told(dataset, capsys, "split", "--seed", "3")["roles"] == first
+    assert told(dataset, capsys, "split", "--seed", "4")["roles"] != first
+    assert main(["dataset", "freeze", str(dataset), "--json"]) == 0
+    capsys.readouterr()
+    manifests = list((dataset / "frozen").glob("*/manifest.json"))
+    assert len(manifests) == 1
+    rows = json.loads(manifests[0].read_text(encoding="utf-8"))["pictures"]
+    last = told(dataset, capsys, "split", "--seed", "4")["roles"]
+    assert {row["name"]: row["role"] for row in rows} == last
+    assert {row["name"]: row["caption"] for row in rows} == {
+        name: c["text"] for name, c in captions["captions"].items()
+    }
+
+
+def test_written_views_have_masks_and_follow_their_parent(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(dataset, capsys, "caption")
+    found = told(dataset, capsys, "views", "--resolution", "64", "--write")
+    kinds = [view["kind"] for view in found["views"]]
+    assert kinds.count("full") == 26 and kinds.count("face") >= 8
+    with Library.open(dataset) as library:
+        derived = [entry for entry in library.kept() if entry.derived]
+        masks = (library.read_stage("masks") or {})["masks"]
+        assert len(derived) == kinds.count("face") and len(masks) == len(kinds)
+        assert all(library.blobs.path(one).is_file() for one in masks.values())
+        assert {entry.lineage.how for entry in derived if entry.lineage} == {"view"}
+        assert not any(entry.name.startswith("masks") for entry in library.entries())
+    again = told(dataset, capsys, "audit", "--resolution", "64")
+    assert again["pictures"] == 26, "views are not audited as pictures"
+
+
+def test_a_file_of_settings_is_read_and_the_command_line_stands_above_it(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = dataset.parent / "measuring.toml"
+    write_text(path, '[audit]\nreferences_min = 4\n[views]\nkinds = ["full"]\nmask_rest = 7\n')
+    words = ("--settings", str(path))
+
+    def held(*more: str) -> int:
+        return list(told(dataset, capsys, "split", *more)["roles"].values()).count("reference")
+
+    assert (held(), held(*words), held("--references", "10", *words)) == (12, 8, 10)
+    views = told(dataset, capsys, "views", "--resolution", "64", *words)
+    assert {view["kind"] for view in views["views"]} == {"full"}
+    assert views["spec"]["mask_rest"] == 7 and views["spec"]["resolution_px"] == 64
+
+
+def test_faults_are_told_with_the_next_command(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dataset.parent / "persona.toml").unlink()
+    assert main(["dataset", "caption", str(dataset), "--pack", str(dataset.parent / "pack")]) == 2
+    assert "--persona" in capsys.readouterr().err
+    assert main(["dataset", "views", str(dataset), "--rest", "300", "--pack", "fake"]) == 2
+    assert "mask_rest" in capsys.readouterr().err
+    assert main(["dataset", "audit", str(dataset.parent)]) == 2
+    assert "vultus dataset ingest" in capsys.readouterr().err

@@ -1,0 +1,134 @@
+"""Pictures come in from folders and zips without being touched; what means harm is refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.curation.hostile import HOSTILE, NAMES, picture_bytes, write_zip
+from vultus.core.errors import DatasetError
+from vultus.datasets.archive import fault_of_name
+from vultus.datasets.intake import PARENT_TEXT, ingest_sources
+from vultus.datasets.library import Library
+from vultus.images.load import decode_picture
+from vultus.images.write import png_bytes
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    return {
+        str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def test_a_folder_comes_in_whole_and_stays_as_it_was(tmp_path: Path) -> None:
+    source = tmp_path / "photos"
+    (source / "sub").mkdir(parents=True)
+    (source / "a.png").write_bytes(picture_bytes("a"))
+    (source / "a.txt").write_text("a red\nhat", encoding="utf-8")
+    (source / "sub" / "b.jpg").write_bytes(picture_bytes("b", kind="JPEG"))
+    (source / "broken.png").write_bytes(picture_bytes("c")[:60])
+    (source / "list.csv").write_text("1,2", encoding="utf-8")
+    before = fingerprint(source)
+    with Library.create(tmp_path / "set") as library:
+        found = ingest_sources(library, [source])
+        entries = library.entries()
+        assert library.path(entries[0]).read_bytes() == picture_bytes("a")
+        again = ingest_sources(library, [source])
+        digest = library.digest()
+    assert fingerprint(source) == before
+    assert [one.name for one in entries] == ["a.png", "sub/b.jpg"]
+    assert entries[0].caption == "a red hat" and entries[0].width_px == 48
+    assert (found.added, found.known, found.passed_over) == (2, 0, ("list.csv",))
+    assert [one.name for one in found.refused] == ["broken.png"] and "damaged" in found.refused[
+        0
+    ].reason
+    assert (again.added, again.known) == (0, 2)
+    with Library.create(tmp_path / "elsewhere") as other:
+        ingest_sources(other, [source])
+        assert other.digest() == digest, "a digest depends on a place"
+
+
+def test_a_zip_gives_what_its_folder_gives(tmp_path: Path) -> None:
+    files = {f"{n}.png": picture_bytes(n) for n in "ab"}
+    (tmp_path / "folder").mkdir()
+    for name, data in files.items():
+        (tmp_path / "folder" / name).write_bytes(data)
+    archive = write_zip(
+        tmp_path / "pack.zip", {**files, "a.txt": b"a cap", "__MACOSX/._a.png": b"x"}
+    )
+    (tmp_path / "folder" / "a.txt").write_bytes(b"a cap")
+    with Library.create(tmp_path / "one") as one, Library.create(tmp_path / "two") as two:
+        ingest_sources(one, [tmp_path / "folder"])
+        ingest_sources(two, [archive])
+        assert one.digest() == two.digest() and one.entries()[0].caption == "a cap"
+
+
+def test_one_name_in_two_sources_is_two_pictures(tmp_path: Path) -> None:
+    for source in ("x", "y"):
+        (tmp_path / source).mkdir()
+        (tmp_path / source / "a.png").write_bytes(picture_bytes(source))
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [tmp_path / "x", tmp_path / "y"])
+        assert [one.name for one in library.entries()] == ["a.png", "y/a.png"]
+
+
+@pytest.mark.parametrize("what", sorted(HOSTILE))
+def test_an_archive_that_means_harm_is_refused_in_one_line(tmp_path: Path, what: str) -> None:
+    make, words = HOSTILE[what]
+    path = make(tmp_path / "harm.zip")
+    with Library.create(tmp_path / "set") as library:
+        with pytest.raises(DatasetError) as refused:
+            ingest_sources(library, [path])
+        assert library.entries() == () or what in ("a bomb that lies", "a rotten entry")
+    first = refused.value.lines()[0]
+    assert words in first and first.isprintable() and len(first) < 400
+    assert refused.value.next_command
+    assert (
+        not list(tmp_path.rglob("outside.png")) and not (tmp_path.parent / "outside.png").exists()
+    )
+
+
+def test_hostile_names_are_told_apart_from_odd_ones() -> None:
+    good = [
+        "a.png",
+        "sub/b c.png",
+        "ünïcödé 人.png",
+        "..a.png",
+        "a..png",
+        "console.png",
+        "'; echo.png",
+    ]
+    assert [name for name in good if fault_of_name(name)] == []
+    assert len(NAMES) >= 10 and all(words in fault_of_name(name) for name, words in NAMES.items())
+
+
+def test_nothing_readable_is_an_error_that_names_the_first(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.png").write_bytes(b"not a picture")
+    with Library.create(tmp_path / "set") as library:
+        with pytest.raises(DatasetError, match=r"not one of 1 files.*a\.png"):
+            ingest_sources(library, [tmp_path / "x"])
+        with pytest.raises(DatasetError, match="no folder"):
+            ingest_sources(library, [tmp_path / "missing"])
+
+
+def test_a_view_that_names_its_parent_is_tied_to_it(tmp_path: Path) -> None:
+    source = tmp_path / "x"
+    source.mkdir()
+    data = picture_bytes("parent")
+    (source / "parent.png").write_bytes(data)
+    parent = decode_picture(data, Path("parent.png"))
+    crop = np.ascontiguousarray(parent.rgb[8:40, 8:40])
+    text = {PARENT_TEXT: f"view {parent.content_id}"}
+    (source / "view.png").write_bytes(png_bytes(crop, text, xmp_ai=False))
+    (source / "orphan.png").write_bytes(
+        png_bytes(crop, {PARENT_TEXT: "view sha256:0"}, xmp_ai=False)
+    )
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [source])
+        tied = {one.name: one.lineage for one in library.entries()}
+    assert tied["parent.png"] is None and tied["orphan.png"] is None
+    assert tied["view.png"] is not None and tied["view.png"].parent == "parent.png"

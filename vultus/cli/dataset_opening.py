@@ -1,0 +1,110 @@
+"""What the measuring verbs of `vultus dataset` share: their arguments, the dataset, the pack, the persona, the page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vultus.cli.wording import Nouns, verb
+
+if TYPE_CHECKING:
+    from vultus.core.progress import Progress
+    from vultus.datasets.library import Library
+    from vultus.datasets.persona import Persona
+    from vultus.faces.records import FaceEngine
+    from vultus.reports.contact_sheet import Sheet
+
+__all__ = [
+    "measuring_verb",
+    "opened",
+    "paths_of",
+    "persona_of",
+    "progress_of",
+    "settings_of",
+    "write_page",
+]
+
+T = TypeVar("T")
+
+
+def measuring_verb(
+    verbs: Nouns, name: str, help: str, handle: Any, examples: list[str]
+) -> argparse.ArgumentParser:
+    parser = verb(verbs, name, help=help, examples=examples)
+    parser.add_argument("dataset", type=Path, help="dataset folder made by `vultus dataset ingest`")
+    parser.add_argument("--pack", default="free", help="face pack: a name or a folder")
+    parser.add_argument(
+        "--persona", type=Path, default=None, help="persona.toml; else the one beside the dataset"
+    )
+    parser.add_argument(
+        "--settings", type=Path, default=None, metavar="FILE", help="measuring.toml with thresholds"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    parser.set_defaults(handle=handle)
+    return parser
+
+
+def settings_of(cls: type[T], section: str, args: argparse.Namespace, **given: Any) -> T:
+    """One section of the settings: the file's, then the command line's on top; None leaves what is there."""
+    from vultus.core.specs import load, parse
+    from vultus.datasets.settings import MeasuringSpec
+
+    table: dict[str, Any] = {}
+    if args.settings is not None:
+        found = asdict(getattr(load(MeasuringSpec, args.settings), section))
+        table = {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+    table |= {key: value for key, value in given.items() if value is not None}
+    return parse(cls, table, "command line")
+
+
+@contextmanager
+def opened(args: argparse.Namespace) -> Iterator[tuple[Library, FaceEngine]]:
+    from vultus.datasets.library import Library
+    from vultus.faces.engines import open_engine
+    from vultus.faces.packs import find_pack
+
+    with Library.open(args.dataset) as library:
+        yield library, open_engine(find_pack(args.pack))
+
+
+def progress_of(args: argparse.Namespace, library: Library, label: str) -> Progress:
+    from vultus.core.progress import Progress
+
+    count = sum(not entry.derived for entry in library.kept())
+    return Progress(count, label, "pictures", quiet=args.quiet or args.json)
+
+
+def persona_of(args: argparse.Namespace, *, needed: bool) -> Persona | None:
+    """The persona that was named, or the one that lies in the dataset's folder or the one above."""
+    from vultus.core.errors import DatasetError
+    from vultus.datasets.persona import PERSONA_FILE, load_persona
+
+    if args.persona is not None:
+        return load_persona(args.persona)
+    folder = args.dataset.resolve()
+    for place in (folder, folder.parent):
+        if (place / PERSONA_FILE).is_file():
+            return load_persona(place / PERSONA_FILE)
+    if needed:
+        raise DatasetError(
+            "the captions need to know whom they are about",
+            where=str(args.dataset),
+            expected=f"{PERSONA_FILE} beside the dataset, or --persona",
+            next_command=f"vultus dataset caption {args.dataset} --persona PERSONA.toml",
+        )
+    return None
+
+
+def write_page(library: Library, name: str, sheet: Sheet) -> Path:
+    from vultus.reports.contact_sheet import write_sheet
+
+    return write_sheet(library.page(name), sheet)
+
+
+def paths_of(library: Library) -> Any:
+    entries = {entry.name: entry for entry in library.entries()}
+    return lambda name: library.path(entries[name])

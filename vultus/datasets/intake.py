@@ -1,0 +1,284 @@
+"""Folders and zip files become the pictures of a dataset folder; the originals are only ever read.
+
+    read once -> content id -> decode (format allow-list, caps) -> what the file says about itself -> keep -> one row
+
+A picture that is there already (same name, same bytes, same caption) is not decoded again: that is how a killed
+ingest goes on. Rows are committed with their bytes safely stored before them, READ_BATCH pictures at a time.
+Names are paths below the source; when two sources use one name for different pictures, the second one's pictures
+are named below the name of their source.
+
+Lineage is taken from three places: the project's own making (`Library.derive`), "Vultus-Parent" written by this
+project into a picture it exported, and XMP DerivedFrom/OriginalDocumentID of editors. Only the first two exempt a
+picture from being judged a duplicate, and only where the parent is a picture of this dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from vultus.core.errors import DatasetError, PictureError
+from vultus.core.keys import content_id
+from vultus.datasets.archive import Archive, fault_of_name, open_archive
+from vultus.datasets.captions import MAX_CAPTION_BYTES
+from vultus.datasets.library import Library
+from vultus.datasets.listing import refuse_missing
+from vultus.datasets.records import Entry, Lineage
+from vultus.images.hashing import pixel_id
+from vultus.images.load import decode_picture, list_pictures
+from vultus.images.metadata import png_texts, read_origin
+from vultus.images.records import Caps
+
+__all__ = ["PARENT_TEXT", "Found", "Intake", "Refused", "ingest_sources", "look_into"]
+
+READ_BATCH = 16
+PARENT_TEXT = "Vultus-Parent"
+"""PNG text of a derived view: "<how> <content id of the parent>"."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file of a source that may be a picture: its name, and how to read it and its caption."""
+
+    name: str
+    read: Callable[[], bytes]
+    caption: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A file that is not in the dataset, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Intake:
+    """What came of an ingest: how many are new, how many were there, what was refused or passed over."""
+
+    added: int
+    known: int
+    refused: tuple[Refused, ...]
+    passed_over: tuple[str, ...]
+
+
+def ingest_sources(
+    library: Library,
+    sources: Sequence[Path],
+    follow: Callable[[int, int], None] = lambda done, of: None,
+) -> Intake:
+    """Bring every picture of folders, zip files and single files into the dataset.
+
+    `follow(done, of)` hears of each picture. Raises DatasetError when a source is missing or hostile, or when not
+    one picture could be read; a damaged picture among good ones is only told.
+    """
+    with ExitStack() as open_sources, library.at_work():
+        found: list[Found] = []
+        passed_over: list[str] = []
+        for source in sources:
+            mine, others = look_into(source, open_sources)
+            found += _apart(mine, found, source)
+            passed_over += others
+        outcome = _take(library, found, passed_over, follow)
+        if not library.entries():
+            raise _nothing(sources, outcome)
+        library.write_stage(
+            "ingest",
+            {
+                "digest": library.digest(),
+                "pictures": len(library.entries()),
+                "refused": [[one.name, one.reason] for one in outcome.refused],
+                "passed_over": list(outcome.passed_over),
+            },
+        )
+    return outcome
+
+
+def look_into(source: Path, open_sources: ExitStack) -> tuple[list[Found], list[str]]:
+    """List what a source holds: files that may be pictures, and the names of those that are not."""
+    if source.is_file():
+        if source.suffix.lower() == ".zip":
+            archive = open_sources.enter_context(open_archive(source))
+            return _in_archive(archive)
+        return [_in_folder(source, source.parent)], []
+    refuse_missing(source)
+    pictures, others = list_pictures(source)
+    told = [p.relative_to(source).as_posix() for p in others if p.suffix.lower() != ".txt"]
+    return [_in_folder(path, source) for path in pictures], told
+
+
+def _in_folder(path: Path, folder: Path) -> Found:
+    def read() -> bytes:
+        try:
+            if path.stat().st_size > Caps().max_bytes:
+                raise PictureError("the file is larger than any picture", where=str(path))
+            return path.read_bytes()
+        except OSError as fault:
+            raise PictureError(f"cannot be read ({fault.strerror})", where=str(path)) from fault
+
+    def caption() -> str:
+        words = path.with_suffix(".txt")
+        if not words.is_file() or words.stat().st_size > MAX_CAPTION_BYTES:
+            return ""
+        return _one_line(words.read_bytes())
+
+    return Found(path.relative_to(folder).as_posix(), read, caption)
+
+
+def _in_archive(archive: Archive) -> tuple[list[Found], list[str]]:
+    names = set(archive.names())
+    found, others = [], []
+    for name in archive.names():
+        path = PurePosixPath(name)
+        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+            continue
+        if path.suffix.lower() in _PICTURES:
+            words = path.with_suffix(".txt").as_posix()
+            caption = _caption_of(archive, words if words in names else "")
+            found.append(Found(name, lambda name=name: archive.read(name), caption))  # type: ignore[misc]
+        elif path.suffix.lower() != ".txt":
+            others.append(name)
+    return found, others
+
+
+def _caption_of(archive: Archive, name: str) -> Callable[[], str]:
+    def caption() -> str:
+        data = archive.read(name) if name else b""
+        return _one_line(data) if len(data) <= MAX_CAPTION_BYTES else ""
+
+    return caption
+
+
+_PICTURES = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".gif",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".heic",
+        ".heif",
+        ".jxl",
+    ]
+)
+
+
+def _one_line(data: bytes) -> str:
+    return " ".join(data.decode("utf-8-sig", "replace").split())
+
+
+def _apart(mine: list[Found], taken: list[Found], source: Path) -> list[Found]:
+    """Give a later source's pictures a prefix when one of their names is taken."""
+    names = {one.name for one in taken}
+    if not any(one.name in names for one in mine):
+        return mine
+    prefix, n = source.stem, 2
+    while any(f"{prefix}/{one.name}" in names for one in mine):
+        prefix, n = f"{source.stem}-{n}", n + 1
+    return [Found(f"{prefix}/{one.name}", one.read, one.caption) for one in mine]
+
+
+def _take(
+    library: Library,
+    found: Sequence[Found],
+    passed_over: list[str],
+    follow: Callable[[int, int], None],
+) -> Intake:
+    there = {entry.name: entry for entry in library.entries()}
+    refused: list[Refused] = []
+    waiting: list[Entry] = []
+    added = known = 0
+    for position, one in enumerate(sorted(found, key=lambda f: f.name)):
+        fault = fault_of_name(one.name)
+        if fault:
+            refused.append(Refused(ascii(one.name)[1:-1], fault))
+            continue
+        try:
+            data, caption = one.read(), one.caption()
+            before = there.get(one.name)
+            if before and (before.content_id, before.caption) == (content_id(data), caption):
+                known += 1
+            else:
+                waiting.append(_entry(one.name, data, caption))
+                library.blobs.put_bytes(data)
+                added += 1
+        except PictureError as error:
+            refused.append(Refused(one.name, error.what))
+        if len(waiting) >= READ_BATCH:
+            library.add(waiting)
+            waiting = []
+        follow(position + 1, len(found))
+    library.add(waiting)
+    _tie(library)
+    return Intake(added, known, tuple(refused), tuple(sorted(passed_over)))
+
+
+def _entry(name: str, data: bytes, caption: str) -> Entry:
+    picture = decode_picture(data, Path(name))
+    height, width = picture.rgb.shape[:2]
+    claim = png_texts(data).get(PARENT_TEXT, "")
+    how, _, parent = claim.partition(" ")
+    return Entry(
+        name=name,
+        content_id=picture.content_id,
+        pixel_id=pixel_id(picture.rgb),
+        width_px=width,
+        height_px=height,
+        format=picture.format,
+        caption=caption,
+        lineage=Lineage(parent, how, "claimed") if parent else None,
+        origin=read_origin(data, PurePosixPath(name).stem),
+        notes=picture.notes,
+    )
+
+
+def _tie(library: Library) -> None:
+    """Turn claims of lineage into names of this dataset, and drop those whose parent is not here."""
+    entries = library.entries()
+    by_content = {entry.content_id: entry.name for entry in reversed(entries)}
+    by_document: dict[str, str] = {}
+    for entry in entries:
+        document = dict(entry.origin).get("document")
+        if document and "derived_from" not in dict(entry.origin):
+            by_document.setdefault(document, entry.name)
+    changed = []
+    for entry in entries:
+        lineage = entry.lineage
+        if lineage is not None and lineage.detail == "claimed":
+            parent = by_content.get(lineage.parent)
+            own = (
+                parent is not None
+                and parent != entry.name
+                and lineage.how in ("view", "crop", "mask")
+            )
+            lineage = Lineage(str(parent), lineage.how, "written into the picture") if own else None
+        elif lineage is None:
+            parent = by_document.get(dict(entry.origin).get("document", ""))
+            if parent is not None and parent != entry.name:
+                lineage = Lineage(parent, "edit", "the editor names the same original")
+        if lineage != entry.lineage:
+            changed.append(Entry(**{**vars(entry), "lineage": lineage}))
+    library.add(changed)
+
+
+def _nothing(sources: Sequence[Path], outcome: Intake) -> DatasetError:
+    first = outcome.refused[0] if outcome.refused else None
+    return DatasetError(
+        f"not one of {len(outcome.refused)} files could be read (first: {first.name}: {first.reason})"
+        if first
+        else "there are no pictures in it",
+        where=", ".join(str(source) for source in sources),
+        expected="PNG, JPEG, WebP, ... pictures of one persona, in a folder or a zip",
+        next_command="put pictures there and run the same command again",
+    )
