@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,7 +102,7 @@ class Contended(sqlite3.Connection):
 
     refusals = 2
 
-    def execute(self, sql: str, *values: object) -> sqlite3.Cursor:
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         if "journal_mode = WAL" in sql and self.refusals:
             self.refusals -= 1
             fault = sqlite3.OperationalError("database is locked")
