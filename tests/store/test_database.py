@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,3 +95,26 @@ def test_other_faults_pass_as_they_are(tmp_path: Path) -> None:
     made = table(tmp_path / "a.sqlite")
     with pytest.raises(sqlite3.OperationalError, match="no such table"), store_errors(tmp_path):
         made.execute("SELECT * FROM absent")
+
+
+class Contended(sqlite3.Connection):
+    """A new file whose journal another process is just switching: refused twice, then free."""
+
+    refusals = 2
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if "journal_mode = WAL" in sql and self.refusals:
+            self.refusals -= 1
+            fault = sqlite3.OperationalError("database is locked")
+            fault.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise fault
+        return super().execute(sql, *values)
+
+
+def test_two_may_open_a_new_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kill suite met it: SQLite asks no busy handler while the journal's kind changes."""
+    plain = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", partial(plain, factory=Contended))
+    opened = connect(tmp_path / "a.sqlite")
+    assert isinstance(opened, Contended) and opened.refusals == 0
+    assert opened.execute("PRAGMA journal_mode").fetchone()[0] == "wal"

@@ -8,6 +8,7 @@ are never held up (write-ahead log). Each commit is flushed to the disk (synchro
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def connect(path: Path) -> sqlite3.Connection:
         database = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
             database.row_factory = sqlite3.Row
-            database.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(database)
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
             database.execute("PRAGMA trusted_schema = OFF")
@@ -41,6 +42,27 @@ def connect(path: Path) -> sqlite3.Connection:
             database.close()
             raise
     return database
+
+
+def _write_ahead(database: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log, which a new file needs once.
+
+    SQLite does not wait here (its busy handler is not asked while the journal's kind changes): of
+    two processes that open a new file at the same moment one would be refused at once.
+    """
+    deadline_s = time.monotonic() + BUSY_S
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as fault:
+            if (
+                fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
+                or time.monotonic() > deadline_s
+            ):
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager

@@ -100,12 +100,10 @@ class Ledger:
 
     def outputs(self, key: str) -> dict[str, str] | None:
         """What a step gave, name to content id; None if no attempt at it was finished."""
-        # One statement, hence one snapshot: with two, a commit between them looked like a step
-        # that was finished and gave nothing.
+        # one statement, one snapshot: with two, a commit between them was a step that gave nothing
         rows = self.rows(
-            "SELECT output.name, output.content_id FROM attempt LEFT JOIN output"
-            " ON output.step_key = attempt.step_key"
-            " WHERE attempt.step_key = ? AND attempt.state = 'done'",
+            "SELECT output.name, content_id FROM attempt LEFT JOIN output USING (step_key)"
+            " WHERE step_key = ? AND state = 'done'",
             key,
         )
         if not rows:
@@ -269,10 +267,8 @@ class Ledger:
         The first must be here in whole; of the second some never were (a base is only named).
         """
         gave = {row["content_id"] for row in self.rows("SELECT content_id FROM output")}
-        asked: set[str] = set()
-        for row in self.rows("SELECT inputs FROM step"):
-            asked.update(_ID_INSIDE.findall(row["inputs"]))
-        return gave, asked
+        inputs = (row["inputs"] for row in self.rows("SELECT inputs FROM step"))
+        return gave, {name for text in inputs for name in _ID_INSIDE.findall(text)}
 
     def dead(self) -> list[tuple[str, int]]:
         """Stored files that nothing refers to: (content id, bytes). Nothing is removed.
@@ -283,10 +279,9 @@ class Ledger:
         return self.blobs.dead(*self.live())
 
     def sweep(self) -> int:
-        """Remove files that nothing refers to, and scratch folders of finished steps.
+        """Remove files that nothing refers to, and scratch folders of finished steps; says how many.
 
-        Returns the number of stored files removed. Raises BusyError while anybody is at work, and
-        TornBlobError as `dead` does.
+        Raises BusyError while anybody is at work, and TornBlobError as `dead` does.
         """
         with held(self._writers_path()):
             dead = self.dead()
