@@ -49,7 +49,7 @@ __all__ = [
     "train_base",
 ]
 
-BASE: Final = LoopSpec("base_plain", steps=8000, rate=1.2e-3, decay=0.01, keep_every=100)
+BASE: Final = LoopSpec("base_plain", steps=7000, rate=1.2e-3, decay=0.01, keep_every=100)
 STYLE_LOOPS: Final = {
     "soft": LoopSpec("base_soft", steps=300, rate=4e-4, decay=0.01, warmup=50),
     "ink": LoopSpec("base_ink", steps=300, rate=4e-4, decay=0.01, warmup=50),
