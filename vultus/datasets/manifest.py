@@ -71,11 +71,19 @@ def reference_digest(dataset: Dataset) -> str:
     return content_id(canonical(rows).encode())
 
 
+def _with_crop(member: Member) -> Member:
+    """JSON has no tuples."""
+    if member.crop_px is None:
+        return member
+    x0, y0, x1, y1 = member.crop_px
+    return dataclasses.replace(member, crop_px=(x0, y0, x1, y1))
+
+
 def _dataset(table: Mapping[str, Any]) -> Dataset:
     return Dataset(
         persona=str(table["persona"]),
         pack_digest=str(table["pack_digest"]),
-        members=tuple(Member(**row) for row in table["members"]),
+        members=tuple(_with_crop(Member(**row)) for row in table["members"]),
         drops=tuple(Drop(**row) for row in table["drops"]),
         findings=tuple(Duplicate(**row) for row in table["findings"]),
         notes=tuple(str(note) for note in table["notes"]),

@@ -36,6 +36,7 @@ Reason = Literal[
 Role = Literal["reference", "training", "dropped"]
 FaceSize = Literal["large", "medium", "small"]
 Facing = Literal["left", "ahead", "right"]
+BoxPx = tuple[int, int, int, int]
 
 REASON_WORDS: dict[str, str] = {
     "unreadable": "cannot be opened",
@@ -229,6 +230,7 @@ class Member:
 
     `picture` is the file inside the frozen folder: the decoded, upright picture as PNG.
     `cosine` is its leave-one-out similarity to the other kept pictures (unit: cosine).
+    `crop_px` is set for a view: the part (x0, y0, x1, y1) of `picture` that is trained on.
     """
 
     name: str
@@ -243,6 +245,7 @@ class Member:
     height_px: int
     cosine: float
     lineage: str
+    crop_px: BoxPx | None = None
 
 
 @dataclass(frozen=True)
@@ -270,6 +273,7 @@ class Dataset:
 __all__ = [
     "DERIVED",
     "REASON_WORDS",
+    "BoxPx",
     "Candidate",
     "CurateSpec",
     "Dataset",

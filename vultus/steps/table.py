@@ -66,6 +66,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.curate:work",
     ),
     Kind(
+        "adopt",
+        1,
+        "pictures",
+        "take over a dataset that was frozen with `vultus dataset freeze`: its pictures, sides, captions and views",
+        "vultus.steps.kinds.adopt:work",
+    ),
+    Kind(
         "ceiling",
         1,
         "widths",

@@ -1,4 +1,4 @@
-"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures.
+"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures or a frozen dataset.
 
 Everything that can be wrong with the user's input and needs no net is found here, in a second, so that nobody
 learns after an hour of training that a base was a LoRA.
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vultus.core.errors import DatasetError
+from vultus.core.keys import content_id
+from vultus.datasets.adopt import find_frozen, refuse_unfit
+from vultus.datasets.freeze import Frozen
 from vultus.datasets.listing import Row, list_inputs
 from vultus.datasets.persona import Persona
 from vultus.faces.packs import Pack, find_pack
@@ -31,6 +34,7 @@ class Given:
     bases: dict[str, Base]
     pack_name: str
     pack: Pack
+    frozen: Frozen | None = None
     retry_failed: bool = False
 
     @property
@@ -67,14 +71,29 @@ class Given:
 def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     """Resolve a workspace. Raises SpecError, DatasetError, WeightsError or PackError, before any work."""
     persona, plan = workspace.load()
-    pictures = list_inputs(workspace.pictures)
-    _refuse_few(workspace.pictures, pictures, plan)
+    frozen: Frozen | None = None
+    if plan.dataset:
+        folder, frozen = find_frozen((workspace.folder / plan.dataset).expanduser())
+        refuse_unfit(folder, frozen, persona, plan.curate)
+        pictures = _listed(frozen)
+    else:
+        pictures = list_inputs(workspace.pictures)
+        _refuse_few(workspace.pictures, pictures, plan)
     workspace.refuse_unwritable()
     names = dict.fromkeys((*plan.bases, plan.trains_on))
     bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
     pack_name = _pack_name(plan.face_pack, workspace.folder)
     pack = find_pack(pack_name)
-    return Given(workspace, persona, plan, tuple(pictures), bases, pack_name, pack, retry_failed)
+    listed = tuple(pictures)
+    return Given(workspace, persona, plan, listed, bases, pack_name, pack, frozen, retry_failed)
+
+
+def _listed(frozen: Frozen) -> list[Row]:
+    """The pictures of a frozen manifest as a folder would be listed."""
+    return [
+        (row["name"], row["content_id"], content_id(row["caption"].encode()))
+        for row in frozen.manifest["pictures"]
+    ]
 
 
 def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:

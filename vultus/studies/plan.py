@@ -120,6 +120,11 @@ class RunSpec:
         help="base models to render with: standin/<name>, a diffusers folder or one .safetensors file",
     )
     training_base: str = setting("", help="base the LoRA is trained on; empty = the first of bases")
+    dataset: str = setting(
+        "",
+        help="a dataset frozen with `vultus dataset freeze` to train on: its folder, or DATASET/frozen/DIGEST;"
+        " empty = curate the pictures folder",
+    )
     face_pack: str = setting("standin", help="face pack that measures: a name or a folder")
     seed: int = setting(1, help="seed of every random stream of the run", low=0, high=2**31 - 1)
     trainer: str = setting("native", help="who trains", choices=lambda: TRAINERS.names())

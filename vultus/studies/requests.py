@@ -18,6 +18,7 @@ from typing import Any
 from vultus.core.errors import WeightsError
 from vultus.core.seeds import seed_of
 from vultus.core.weights import read_header
+from vultus.datasets.freeze import Frozen
 from vultus.datasets.manifest import reference_digest, training_digest
 from vultus.datasets.records import Dataset
 from vultus.scoring.ceiling import widths_for
@@ -49,7 +50,9 @@ class Checkpoint:
 
 
 def curate_order(given: Given) -> Order:
-    """Curate the pictures as they were listed."""
+    """Curate the pictures as they were listed, or take over what the user froze."""
+    if given.frozen is not None:
+        return _adopt_order(given, given.frozen)
     inputs = {
         "pictures": [list(row) for row in given.pictures],
         "persona": asdict(given.persona),
@@ -60,6 +63,21 @@ def curate_order(given: Given) -> Order:
     return Order(
         step_of("curate", inputs),
         {"folder": given.workspace.pictures},
+        given.hints,
+        units=len(given.pictures),
+        cost=CURATE_COST,
+    )
+
+
+def _adopt_order(given: Given, frozen: Frozen) -> Order:
+    inputs = {
+        "manifest": frozen.digest,
+        "persona": asdict(given.persona),
+        "pack": given.pack.digest,
+    }
+    return Order(
+        step_of("adopt", inputs),
+        {"library": frozen.path.parents[2]},
         given.hints,
         units=len(given.pictures),
         cost=CURATE_COST,

@@ -42,7 +42,7 @@ def work(job: Job) -> Mapping[str, Path]:
             next_command="run the same command again",
         )
     pictures = [
-        TrainPicture(folder / m.picture, m.caption, (m.width_px, m.height_px))
+        TrainPicture(folder / m.picture, m.caption, (m.width_px, m.height_px), m.crop_px)
         for m in dataset.training
     ]
     spec = specs.parse(TrainSpec, job.inputs["spec"], "train")
