@@ -36,7 +36,6 @@ from vultus.faces.records import FaceEngine
 __all__ = ["adopt", "find_frozen", "refuse_unfit"]
 
 Row = Mapping[str, Any]
-FACE_USABLE = ("ok", "several", "blurred")
 
 
 def find_frozen(place: Path) -> tuple[Path, Frozen]:
@@ -149,10 +148,7 @@ def _as_frozen(seen: Ingested, rows: Mapping[str, Row], persona: Persona) -> Ing
 
 def _refuse_faceless(seen: Ingested, held_out: set[str], pack: str) -> None:
     lost = [
-        one.candidate
-        for one in seen.pictures
-        if one.candidate.name in held_out
-        and (one.emb is None or one.candidate.face_state not in FACE_USABLE)
+        one.candidate for one in seen.pictures if one.candidate.name in held_out and one.emb is None
     ]
     if lost:
         raise DatasetError(

@@ -81,6 +81,12 @@ class CurateSpec:
         low=0.0,
         high=1.0,
     )
+    doubtful_ratio: float = setting(
+        0.7,
+        help="share of the median cosine below which a questioned face is shown as doubtful",
+        low=0.0,
+        high=1.0,
+    )
     coherence_min: float = setting(
         0.3,
         help="median cosine of the faces to each other below which the pictures show no one person",
