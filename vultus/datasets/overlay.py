@@ -111,9 +111,7 @@ def lay_over(a: Grey, b: Grey, matrix: Affine, working_a_px: Size, working_b_px:
     onto = np.column_stack([scale @ onto[:, :2], scale @ onto[:, 2]])
     laid = _lay(_detail(still), moving, onto)
     ncc, places = _tile_correlations(laid.fine, laid.other, laid.covered)
-    if len(ncc) < FEWEST_TILES or (
-        np.median(ncc) < HOPELESS and (ncc >= TILE_NCC).mean() < HOPELESS
-    ):
+    if len(ncc) < FEWEST_TILES or (ncc >= TILE_NCC).mean() < HOPELESS:
         # Nearly every pair of two photographs ends here: a map that is a few pixels off costs a copy less.
         return _unlike(matrix, ncc, overlap_a, overlap_b)
     flow = _flow(laid)
