@@ -227,7 +227,8 @@ class Drop:
 class Member:
     """A picture of the frozen dataset.
 
-    `picture` is the file inside the frozen folder: the decoded, upright picture as PNG.
+    `picture` is the file inside the frozen folder: the decoded, upright picture as PNG; its size, face box and five
+    points are in pixels of that file.
     `cosine` is its leave-one-out similarity to the other kept pictures (unit: cosine).
     """
 
@@ -243,6 +244,8 @@ class Member:
     height_px: int
     cosine: float
     lineage: str
+    box_px: tuple[float, float, float, float] | None = None
+    points_px: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
     curate -> train, and beside it the impostors -> yardsticks -> sweep -> scores -> finalists on fresh blocks -> choose
 
-Every arrow is a step in the ledger. Killed anywhere, the same call looks up what is finished and goes on; called again
-at the end, it looks everything up. Nothing here remembers anything itself.
+With [clock] the training comes after the yardsticks, part by part (`clock`). Every arrow is a step in the ledger.
+Killed anywhere, the same call looks up what is finished and goes on; called again at the end, it looks everything up.
+Nothing here remembers anything itself.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from vultus.steps.orders import Done, Pool, Task
 from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
+from vultus.studies.clock import train_by_clock
 from vultus.studies.given import Given
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
 from vultus.studies.outcome import Outcome, Stage, read_ceiling
@@ -28,19 +30,25 @@ from vultus.studies.sweeping import confirm, pick, score, sweep
 
 
 def run(
-    given: Given, pool: Pool, lanes: int, expect: Callable[[float], None] | None = None
+    given: Given,
+    pool: Pool,
+    lanes: int,
+    expect: Callable[[float], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a workspace to its outcome. Raises the first fault; what was finished stays in the ledger.
 
-    `expect` is told the cost that is still to come whenever it is known better than before.
+    `expect` is told the cost that is still to come whenever it is known better than before, `tell` what each
+    checkpoint showed where [clock] asks for it.
     """
-    at = Run(given, pool, lanes) if expect is None else Run(given, pool, lanes, expect)
+    at = Run(given, pool, lanes)
+    at.expect, at.tell = expect or at.expect, tell or at.tell
     frozen = pool.run([Task(lambda do: at.ask(do, requests.curate_order(given)))])[0]
     dataset = read_manifest(frozen.files["dataset"])
     ceiling = pool.run([Task(one(at, requests.ceiling_order(given, dataset, frozen)))])[0]
 
-    trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
-    checkpoints = requests.checkpoints_of(trained)
+    by_clock = given.plan.clock.blocks > 0
+    parts, impostors, alone = _train_and_look_around(at, dataset, frozen, train=not by_clock)
 
     bases = [given.bases[name] for name in given.plan.bases]
     frozen_scales = freeze(
@@ -48,6 +56,17 @@ def run(
     )
     sound = {scale.base: (scale, done) for scale, done in frozen_scales if not scale.refused}
     refuse_no_scale([scale for scale, _ in frozen_scales])
+    clocked = None
+    if by_clock:
+        name = given.plan.trains_on
+        refuse_no_scale([scale for scale, _ in frozen_scales if scale.base == name])
+        clocked = train_by_clock(
+            at, dataset, frozen, sound[name], alone[given.plan.bases.index(name)]
+        )
+        parts = clocked.parts
+    checkpoints = list(
+        {one.step: one for part in parts for one in requests.checkpoints_of(part)}.values()
+    )
 
     swept = sweep(at, sound, checkpoints)
     shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
@@ -57,7 +76,9 @@ def run(
     choice = pick(at, swept, confirmed)
     fresh = confirmed.finalists[choice.chosen]
     stages, places = _looked_back(given, at.keys)
-    losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
+    # the last part of a training tells the losses of all
+    losses = json.loads(parts[-1].files["losses.json"].read_text(encoding="utf-8"))
+    ended = (f"The training was {clocked.stopped}.",) if clocked and clocked.stopped else ()
     return Outcome(
         persona=given.persona,
         plan=given.plan,
@@ -70,7 +91,8 @@ def run(
         pictures_listed=len(given.pictures),
         checkpoints=tuple(checkpoints),
         losses=tuple((int(step), float(loss)) for step, loss in losses["losses"]),
-        training_notes=tuple(losses["notes"]),
+        training_notes=(*ended, *losses["notes"]),
+        ticks=clocked.ticks if clocked else (),
         scales=tuple(scale for scale, _ in frozen_scales),
         fresh_scale=confirmed.scales[choice.chosen.base],
         cells=tuple(cells),
@@ -90,12 +112,14 @@ def run(
 
 
 def _train_and_look_around(
-    at: Run, dataset: Dataset, frozen: Done
-) -> tuple[Done, list[Look], list[Look]]:
+    at: Run, dataset: Dataset, frozen: Done, *, train: bool
+) -> tuple[tuple[Done, ...], list[Look], list[Look]]:
     """Train in one lane; in the others render what needs no LoRA: impostors, and each base alone."""
     given = at.given
-    train = requests.train_order(given, dataset, frozen)
-    tasks: list[Task[Done | Look]] = [Task(one(at, train), place="training")]
+    tasks: list[Task[Done | Look]] = []
+    if train:
+        order = requests.train_order(given, dataset, frozen)
+        tasks.append(Task(one(at, order), place="training"))
     tasks.extend(
         look(at, given.bases[name], None, 0.0, given.panel, words, beside=True)
         for words in (given.persona.class_words, given.persona.with_trigger)
@@ -103,7 +127,7 @@ def _train_and_look_around(
     )
     done = at.pool.run(tasks)
     shown = [one for one in done if isinstance(one, Look)]
-    trained = next(one for one in done if isinstance(one, Done))
+    trained = tuple(one for one in done if isinstance(one, Done))
     half = len(given.plan.bases)
     return trained, shown[:half], shown[half:]
 
