@@ -42,7 +42,7 @@ from vultus.training.targets import target_modules
 
 GIB = 2**30
 SIDE_PX, TOY_PX, PICTURES = 1024, 64, 4
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, dict[str, Any]] = {
     "prodigy": {"optimizer": "prodigy"},
     "prodigy slice_p 11": {"optimizer": "prodigy", "slice_p": 11},
     "adamw8bit": {"optimizer": "adamw8bit", "learning_rate": 1e-4},
@@ -69,7 +69,7 @@ def configurations(side_px: int) -> Iterator[tuple[str, TrainSpec]]:
                     yield (
                         f"{words}, encoders {'on' if encoders else 'off'}",
                         replace(spec, **changes),
-                    )  # type: ignore[arg-type]
+                    )
 
 
 def full_parts(device: torch.device) -> Parts:

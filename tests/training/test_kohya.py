@@ -24,7 +24,7 @@ from vultus.training.kohya.command import (
 from vultus.training.kohya.pictures import face_alpha, lay_out
 from vultus.training.kohya.reading import Heard, lines_of
 from vultus.training.presets import preset
-from vultus.training.records import TrainPicture, TrainSpec
+from vultus.training.records import TrainPicture, TrainResult, TrainSpec
 
 SPEC = TrainSpec(
     rank=16,
@@ -252,11 +252,11 @@ def kohya(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ToolPlace:
 
 
 @pytest.fixture
-def run(kohya: ToolPlace, tmp_path: Path) -> Callable[..., trainer.TrainResult]:
+def run(kohya: ToolPlace, tmp_path: Path) -> Callable[..., TrainResult]:
     path = _picture(tmp_path / "pictures" / "a.png", (64, 64))
     pictures = [TrainPicture(path, "photo", (64, 64), faces=((8.0, 8.0, 40.0, 40.0),))]
 
-    def go(spec: TrainSpec = SPEC, progress: object = None) -> trainer.TrainResult:
+    def go(spec: TrainSpec = SPEC, progress: object = None) -> TrainResult:
         base = tmp_path / "base.safetensors"
         return trainer.train_with(kohya, spec, base, pictures, tmp_path / "out", 7, progress)  # type: ignore[arg-type]
 
@@ -275,7 +275,7 @@ def _tries(tmp_path: Path) -> list[list[str]]:
 
 
 def test_it_trains_and_what_is_done_stays_done(
-    run: Callable[..., trainer.TrainResult], tmp_path: Path
+    run: Callable[..., TrainResult], tmp_path: Path
 ) -> None:
     listener = Listener()
     result = run(SPEC, listener)
@@ -293,7 +293,7 @@ def test_it_trains_and_what_is_done_stays_done(
 
 
 def test_out_of_memory_takes_the_next_rung(
-    run: Callable[..., trainer.TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_MODE", "memory")
     result = run(replace(SPEC, gradient_checkpointing=False))
@@ -307,7 +307,7 @@ def test_out_of_memory_takes_the_next_rung(
     [("crash", "ended with 3: ValueError: no such thing"), ("nan", "no longer a number")],
 )
 def test_its_faults_are_one_error(
-    run: Callable[..., trainer.TrainResult],
+    run: Callable[..., TrainResult],
     monkeypatch: pytest.MonkeyPatch,
     mode: str,
     words: str,

@@ -34,7 +34,8 @@ def face_alpha(
     def along(start: float, end: float, count: int) -> npt.NDArray[np.float64]:
         middle = np.arange(count) + 0.5
         outside = np.maximum(np.maximum(start - middle, middle - end), 0.0)
-        return np.clip(1 - outside / max(1.0, _EDGE * (end - start)), 0.0, 1.0)
+        inside = np.clip(1 - outside / max(1.0, _EDGE * (end - start)), 0.0, 1.0)
+        return np.asarray(inside, dtype=np.float64)
 
     width, height = size
     mask = np.zeros((height, width))
