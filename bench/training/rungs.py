@@ -59,7 +59,7 @@ Floats = npt.NDArray[np.float64]
 
 def folder_of(args: argparse.Namespace) -> Path:
     """Where rows of these settings and of this base are kept."""
-    base = key_of("base", 1, light_print(BASE))[:8]
+    base = key_of("base", 1, {"print": light_print(BASE)})[:8]
     return Path(args.folder) / f"base-{base}-steps-{args.steps}"
 
 

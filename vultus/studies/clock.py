@@ -166,7 +166,7 @@ class _Eyes:
     def copying(self, faces: Done) -> Floats:
         """(n,): per render, against the base alone on the same block."""
         found = np.asarray(self._values(faces))
-        return np.where(np.isnan(found), self._usual, found) - self._usual
+        return np.asarray(np.where(np.isnan(found), self._usual, found) - self._usual)
 
     def _values(self, faces: Done) -> list[float]:
         files = (faces.files[name] for name in ("emb.npy", "states.json", "faces.json"))
