@@ -20,6 +20,7 @@ from typing import Literal
 
 from vultus.scoring.ceiling import CeilingRow
 from vultus.stats.estimate import Estimate
+from vultus.studies.outcome import Tick
 
 __all__ = [
     "Answer",
@@ -216,3 +217,4 @@ class RunReport:
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
+    ticks: tuple[Tick, ...] = ()

@@ -72,6 +72,7 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         ),
         facts=_facts(outcome),
         ceiling=outcome.ceiling,
+        ticks=outcome.ticks,
         environment=outcome.environment,
         limits=(
             *_rivals(outcome),

@@ -60,7 +60,7 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind(
         "curate",
-        2,
+        3,
         "pictures",
         "open pictures safely, drop duplicates and strangers, hold out references, freeze the dataset",
         "vultus.steps.kinds.curate:work",

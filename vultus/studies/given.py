@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vultus.core.errors import DatasetError
+from vultus.core.errors import DatasetError, PackError
 from vultus.core.keys import content_id
 from vultus.datasets.adopt import find_frozen, refuse_unfit
 from vultus.datasets.freeze import Frozen
@@ -84,6 +84,7 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
     pack_name = _pack_name(plan.face_pack, workspace.folder)
     pack = find_pack(pack_name)
+    _refuse_own_judge(plan, pack)
     listed = tuple(pictures)
     return Given(workspace, persona, plan, listed, bases, pack_name, pack, frozen, retry_failed)
 
@@ -110,6 +111,20 @@ def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:
         f" {plan.curate.training_min} to train on; 30 or more serve better",
         next_command=f"put pictures of the persona into {folder} and run the same command again",
     )
+
+
+def _refuse_own_judge(plan: RunSpec, pack: Pack) -> None:
+    """Whoever is taught by a recogniser is not measured by it: its likeness rises by construction."""
+    if plan.train.identity_weight <= 0:
+        return
+    taught = find_pack(plan.train.identity_recogniser)
+    if taught.recogniser.sha256 == pack.recogniser.sha256:
+        raise PackError(
+            f"the recogniser of {pack.name} would teach the LoRA and measure it",
+            where="[train] identity_recogniser",
+            expected="another recogniser than that of face_pack",
+            next_command="choose another train.identity_recogniser in vultus.toml",
+        )
 
 
 def _pack_name(name: str, folder: Path) -> str:

@@ -29,6 +29,7 @@ from vultus.training.checks import contradictions
 from vultus.training.records import TrainSpec
 
 PLAN_FILE = "vultus.toml"
+CLOCK_BLOCKS_MIN = 4
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,26 @@ class GateSettings:
 
 
 @dataclass(frozen=True)
+class ClockSpec:
+    """Likeness as the clock of the training: every checkpoint is rendered and scored before the training goes on."""
+
+    blocks: int = setting(
+        0,
+        help="blocks of the panel that are rendered and scored at every checkpoint while the training goes on;"
+        " it stops when nothing is gained. 0 = off: the whole training first",
+        low=0,
+        high=10_000,
+    )
+    strength: float = setting(1.0, help="LoRA strength of those renders", low=0.01, high=4.0)
+    patience: int = setting(
+        2, help="checkpoints in a row without a gain beyond noise that end the training", low=1
+    )
+    confidence: float = setting(
+        0.90, help="confidence of the interval that tells a gain from noise", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """What does the work. None of this enters a key: it changes the speed, not the question."""
 
@@ -131,6 +152,7 @@ class RunSpec:
     renderer: str = setting("diffusers", help="who renders", choices=lambda: RENDERERS.names())
     curate: CurateSpec = field(default_factory=CurateSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
+    clock: ClockSpec = field(default_factory=ClockSpec)
     render: RenderSpec = field(default_factory=RenderSpec)
     panel: Blocks = field(default_factory=Blocks)
     confirm: Blocks = field(default_factory=Blocks)
@@ -169,6 +191,14 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    if plan.clock.blocks and plan.trains_on not in plan.bases:
+        faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
+    if plan.clock.blocks and plan.trainer == "kohya":
+        faults.append(f"{where}: [clock] needs a trainer that goes on exactly: native, not kohya")
+    if 0 < plan.clock.blocks < CLOCK_BLOCKS_MIN:
+        faults.append(
+            f"{where}: [clock] blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise"
+        )
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
@@ -212,6 +242,7 @@ __all__ = [
     "PERSONA_WORD",
     "PLAN_FILE",
     "Blocks",
+    "ClockSpec",
     "GateSettings",
     "MachineSpec",
     "Prompts",
