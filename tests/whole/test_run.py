@@ -138,6 +138,17 @@ def test_halving_finds_the_same_cell_with_fewer_renders(world: World, tmp_path: 
     grid = sum(len(one.renders) for one in world.outcome.cells)
     assert sum(len(one.renders) for one in outcome.cells) < 0.6 * grid
     assert outcome.swept_rounds > 2
+    chosen = outcome.choice.chosen
+    row = [
+        one
+        for one in outcome.cells
+        if (one.cell.base, one.cell.checkpoint) == (chosen.base, chosen.checkpoint)
+    ]
+    assert len(row) == 3 and outcome.row_renders > 0
+    blocks = set(outcome.cell(chosen).renders)
+    assert all(set(one.renders) == blocks for one in row), "the row of strengths has no holes"
+    others = [len(one.renders) for one in outcome.cells if one not in row and one.cell.strength > 0]
+    assert min(others) < len(blocks), "the rest keeps the holes that halving left"
 
 
 def test_the_page_and_the_lora_are_delivered(
@@ -206,6 +217,7 @@ def test_a_budget_is_kept_and_a_hopeless_one_is_refused(world: World, tmp_path: 
     outcome = drive(Workspace(folder), inline=True, quiet=True)
     swept = sum(len(one.renders) for one in outcome.cells if one.cell.strength > 0)
     fresh = sum(len(one.renders) for one in outcome.finalists)
+    swept -= outcome.row_renders  # declared beside the budget: it chooses nothing
     assert swept + fresh + 2 * 8 * len({one.cell.base for one in outcome.finalists}) <= 130
     (folder / "vultus.toml").write_text(told.replace("130", "40"), encoding="utf-8")
     with pytest.raises(ScoreError, match="24 cells want one each"):

@@ -316,6 +316,12 @@ def _thumbnail(outcome: Outcome, position: int) -> Path:
     return outcome.dataset_folder / "dropped" / f"{position:04d}.png"
 
 
+def _row_words(outcome: Outcome) -> str:
+    if not outcome.row_renders:
+        return ""
+    return f"; {outcome.row_renders} renders more completed the chosen checkpoint's row of strengths after the choice"
+
+
 def _facts(outcome: Outcome) -> tuple[Fact, ...]:
     train, render = outcome.plan.train, outcome.plan.render
     bases = [Fact(f"base {base.name}", base.digest) for base in outcome.bases.values()]
@@ -336,7 +342,8 @@ def _facts(outcome: Outcome) -> tuple[Fact, ...]:
         ),
         Fact(
             "sweep",
-            f"{outcome.plan.sweep.allocator}, {outcome.swept_rounds} rounds: {outcome.swept_stop}",
+            f"{outcome.plan.sweep.allocator}, {outcome.swept_rounds} rounds: {outcome.swept_stop}"
+            + _row_words(outcome),
         ),
         Fact("chosen checkpoint", outcome.chosen_checkpoint.content_id),
         Fact("evidence", f"{len(outcome.keys)} steps in the ledger"),

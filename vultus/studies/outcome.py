@@ -75,6 +75,8 @@ class Outcome:
     stages: tuple[Stage, ...]
     swept_rounds: int
     swept_stop: str
+    row_renders: int = 0
+    """renders made after the choice so that the chosen checkpoint shows every strength"""
     finalists: tuple[CellOutcome, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

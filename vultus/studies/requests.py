@@ -249,16 +249,16 @@ def total_cost(given: Given, lanes: int) -> float:
     training = START_COST + given.plan.train.steps * train_cost(given)
     beside = 2 * len(given.plan.bases) * len(given.panel) * one_render
     swept = cost.planned_renders(given) * one_render
-    fresh = cost.confirm_renders(given) * one_render
+    fresh = (cost.confirm_renders(given) + cost.row_renders(given)) * one_render
     curated = len(given.pictures) * CURATE_COST
     if lanes > 1:
         return curated + max(training, beside) + (swept + fresh) / lanes
     return curated + training + beside + swept + fresh
 
 
-def confirm_cost(given: Given, lanes: int, finalists: int) -> float:
-    """What the confirmation of so many finalists costs at most on so many lanes."""
-    renders = cost.confirm_renders(given, finalists)
+def after_sweep_cost(given: Given, lanes: int, finalists: int) -> float:
+    """What comes after the sweep costs at most on so many lanes: the confirmation and the chosen row."""
+    renders = cost.confirm_renders(given, finalists) + cost.row_renders(given)
     return renders * (render_cost(given) + READ_COST) / max(1, lanes)
 
 

@@ -1,6 +1,7 @@
 """The whole run, read from top to bottom: pictures in, a measured LoRA out.
 
-    curate -> train, and beside it the impostors -> yardsticks -> sweep -> scores -> finalists on fresh blocks -> choose
+    curate -> train, and beside it the impostors -> yardsticks -> sweep -> finalists on fresh blocks -> choose
+           -> the chosen checkpoint at every strength -> scores -> guard-rails -> gate
 
 Every arrow is a step in the ledger. Killed anywhere, the same call looks up what is finished and goes on; called again
 at the end, it looks everything up. Nothing here remembers anything itself.
@@ -24,7 +25,7 @@ from vultus.studies import requests
 from vultus.studies.given import Given
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
 from vultus.studies.outcome import Outcome, Stage, read_ceiling
-from vultus.studies.sweeping import confirm, pick, score, sweep
+from vultus.studies.sweeping import confirm, pick, score, sweep, whole_row
 
 
 def run(
@@ -51,10 +52,10 @@ def run(
 
     swept = sweep(at, sound, checkpoints)
     shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
-    cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
-
     confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
     choice = pick(at, swept, confirmed)
+    row = whole_row(at, sound, checkpoints, swept, choice.chosen)
+    cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
     fresh = confirmed.finalists[choice.chosen]
     stages, places = _looked_back(given, at.keys)
     losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
@@ -83,6 +84,7 @@ def run(
         stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,
+        row_renders=row,
         environment=fingerprint(),
         places=places,
         keys=tuple(sorted(set(at.keys))),

@@ -31,27 +31,9 @@ def sweep(
     """Render and read the cells, as the allocator asks for them."""
     given = at.given
     panel = given.panel
-    by_step = {one.step: one for one in checkpoints}
-    words = given.persona.with_trigger
 
     def make(batches: Sequence[Batch]) -> list[Part]:
-        tasks = [
-            look(
-                at,
-                given.bases[batch.cell.base],
-                by_step[batch.cell.checkpoint],
-                batch.cell.strength,
-                [panel[i] for i in batch.blocks],
-                words,
-            )
-            for batch in batches
-        ]
-        parts = []
-        for batch, shown in zip(batches, at.pool.run(tasks), strict=True):
-            points = _points(sound[batch.cell.base][0], shown.faces)
-            by_block = dict(zip(batch.blocks, points, strict=True))
-            parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
-        return parts
+        return make_parts(at, sound, checkpoints, batches)
 
     cells = [cell for cell in given.cells if cell.base in sound]
     spec = given.plan.sweep
@@ -59,8 +41,63 @@ def sweep(
     allocator = ALLOCATORS.get(spec.allocator)(rules)
     budget = Budget(len(panel), cost.screening_renders(given, at.keys, at.lanes))
     swept = run_sweep(cells, budget, allocator, make)
-    at.expect(requests.confirm_cost(given, at.lanes, len(swept.finalists)))
+    at.expect(requests.after_sweep_cost(given, at.lanes, len(swept.finalists)))
     return swept
+
+
+def make_parts(
+    at: Run,
+    sound: Mapping[str, tuple[Scale, Done]],
+    checkpoints: Sequence[Checkpoint],
+    batches: Sequence[Batch],
+) -> list[Part]:
+    """Render, read and score these blocks of these cells, or look them up."""
+    given, panel = at.given, at.given.panel
+    by_step = {one.step: one for one in checkpoints}
+    words = given.persona.with_trigger
+    tasks = [
+        look(
+            at,
+            given.bases[batch.cell.base],
+            by_step[batch.cell.checkpoint],
+            batch.cell.strength,
+            [panel[i] for i in batch.blocks],
+            words,
+        )
+        for batch in batches
+    ]
+    parts = []
+    for batch, shown in zip(batches, at.pool.run(tasks), strict=True):
+        points = _points(sound[batch.cell.base][0], shown.faces)
+        by_block = dict(zip(batch.blocks, points, strict=True))
+        parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
+    return parts
+
+
+def whole_row(
+    at: Run,
+    sound: Mapping[str, tuple[Scale, Done]],
+    checkpoints: Sequence[Checkpoint],
+    swept: Swept,
+    chosen: Cell,
+) -> int:
+    """Give the chosen checkpoint every strength on the blocks that the chosen cell has rendered.
+
+    Halving leaves holes where cells dropped out early; this row is what a person reads the strength from, so it is
+    completed after the choice and chooses nothing. Adds its parts to `swept`; returns the renders that it took.
+    """
+    blocks = sorted({i for part in swept.parts[chosen] for i in part.blocks})
+    batches = []
+    for cell in at.given.cells:
+        if (cell.base, cell.checkpoint) != (chosen.base, chosen.checkpoint):
+            continue
+        known = {i for part in swept.parts.get(cell, ()) for i in part.blocks}
+        lacking = tuple(i for i in blocks if i not in known)
+        if lacking:
+            batches.append(Batch(cell, lacking))
+    for part in make_parts(at, sound, checkpoints, batches):
+        swept.parts.setdefault(part.cell, []).append(part)
+    return sum(len(batch.blocks) for batch in batches)
 
 
 def _points(scale: Scale, faces: Done) -> list[float]:
@@ -198,4 +235,4 @@ def pick(at: Run, swept: Swept, confirmed: Confirmed) -> Choice:
     return choose(finalists, prompts, spec.indifference_m10, at.given.plan.seed)
 
 
-__all__ = ["Confirmed", "confirm", "pick", "score", "sweep"]
+__all__ = ["Confirmed", "confirm", "make_parts", "pick", "score", "sweep", "whole_row"]
