@@ -13,6 +13,7 @@ from pathlib import Path
 from vultus.core.files import write_bytes
 from vultus.reports import appendix, sections
 from vultus.reports.ceiling import ceiling_chart, ceiling_words
+from vultus.reports.guards import guard_table, second_table
 from vultus.reports.html import Html, join, raw, tag
 from vultus.reports.records import PictureView, RunReport
 from vultus.reports.thumbs import Thumbs
@@ -75,6 +76,13 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
             "Base model by base model: training step down, LoRA strength across, m10 in the "
             "square. All squares rendered the same prompts from the same starting noise.",
             sections.cells(report),
+        ),
+        (
+            "guards",
+            "What the number was not bought with",
+            "Each line compares the chosen renders with the base's own, same prompt and same starting noise. "
+            "None of them enters m10.",
+            join((guard_table(report.guards), second_table(report.second))),
         ),
         ("training", "Training", "", sections.training(report)),
         (

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vultus.datasets.records import REASON_WORDS, Drop, Member
+from vultus.reports.guards import guard_views, second_view
 from vultus.reports.records import (
     CellView,
     ChosenView,
@@ -72,6 +73,8 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         ),
         facts=_facts(outcome),
         ceiling=outcome.ceiling,
+        guards=guard_views(outcome),
+        second=second_view(outcome),
         environment=outcome.environment,
         limits=(
             *_rivals(outcome),

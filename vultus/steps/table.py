@@ -94,6 +94,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.read:work",
     ),
     Kind(
+        "inspect",
+        1,
+        "pictures",
+        "fingerprint pictures, measure their light, and ask an eye how much of the prompt is there",
+        "vultus.steps.kinds.inspect:work",
+    ),
+    Kind(
         "yardstick",
         2,
         "yardsticks",

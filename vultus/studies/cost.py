@@ -110,9 +110,10 @@ def planned_renders(given: Given, price: Price | None = None) -> int:
 
 
 def confirm_renders(given: Given, finalists: int | None = None) -> int:
-    """The most renders of a confirmation: the finalists, and for each base of theirs impostors and the base alone."""
+    """The most renders of a confirmation: finalists, impostors and the base alone for each base, and the leak."""
     count = min(len(given.cells), finalists or given.plan.sweep.finalists)
-    return len(given.fresh) * (count + 2 * min(count, len(given.plan.bases)))
+    fresh = len(given.fresh) * (count + 2 * min(count, len(given.plan.bases)))
+    return fresh + len(given.leak_blocks)
 
 
 def row_renders(given: Given) -> int:

@@ -93,10 +93,38 @@ class GateSettings:
         0.10, help="largest share of renders without a usable face", low=0.0, high=1.0
     )
     guards: tuple[str, ...] = setting(
-        (), help="guard-rails that must have been measured before anything is certified"
+        (),
+        help="guard-rails that must have been measured before anything is certified, such as adherence or leakage",
     )
     confidence: float = setting(
         0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """Guard-rails beside m10: what looks at the renders, and a second judge."""
+
+    second_pack: str = setting(
+        "auto",
+        help="a second face pack that judges the finalists beside the first: a name, name:recogniser or a folder;"
+        " auto = another recogniser of the first pack, where it has one; none",
+    )
+    adherence: str = setting(
+        "auto",
+        help="who says how much of the prompt is in a picture: auto (the stand-in world's oracle for stand-in bases,"
+        " CLIP where its folder is named), or none",
+        choices=("auto", "none"),
+    )
+    clip: str = setting(
+        "", help="folder of a CLIP model in transformers' layout, for real pictures; empty = none"
+    )
+    leakage_seeds: int = setting(
+        1,
+        help="seeds of the fresh panel that are rendered with the LoRA and the class words alone;"
+        " 0 = leakage is not measured",
+        low=0,
+        high=100,
     )
 
 
@@ -130,6 +158,7 @@ class RunSpec:
     panel: Blocks = field(default_factory=Blocks)
     confirm: Blocks = field(default_factory=Blocks)
     sweep: SweepSpec = field(default_factory=SweepSpec)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     machine: MachineSpec = field(default_factory=MachineSpec)
     notify: NotifySpec = field(default_factory=NotifySpec)
@@ -208,6 +237,7 @@ __all__ = [
     "PLAN_FILE",
     "Blocks",
     "GateSettings",
+    "GuardSettings",
     "MachineSpec",
     "Prompts",
     "RunSpec",

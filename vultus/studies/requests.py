@@ -20,6 +20,7 @@ from vultus.core.seeds import seed_of
 from vultus.core.weights import read_header
 from vultus.datasets.manifest import reference_digest, training_digest
 from vultus.datasets.records import Dataset
+from vultus.faces.packs import Pack
 from vultus.scoring.ceiling import widths_for
 from vultus.steps.orders import Done, Order, step_of
 from vultus.studies import cost
@@ -29,6 +30,7 @@ from vultus.sweeps.cells import Block
 
 CURATE_COST = 60.0
 READ_COST = 4.0
+INSPECT_COST = 1.0
 TRAIN_COST = 10.0
 START_COST = 2500.0
 """Starting a worker, loading a base, caching latents: ten seconds for the stand-in, one or two minutes for SDXL."""
@@ -139,12 +141,40 @@ def render_order(
     )
 
 
-def read_order(given: Given, renders: Done) -> Order:
-    """Read the faces of what one render step gave."""
+def read_order(given: Given, renders: Done, judge: tuple[str, Pack] | None = None) -> Order:
+    """Read the faces of what one render step gave, with the run's pack or another judge's."""
     names = sorted(renders.files)
-    inputs = {"renders": [renders.ids[name] for name in names], "pack": given.pack.digest}
-    files = {name.removesuffix(".png"): renders.files[name] for name in names}
-    return Order(step_of("read", inputs), files, given.hints, units=len(names), cost=READ_COST)
+    pictures = [(renders.ids[name], renders.files[name]) for name in names]
+    return read_pictures_order(given, pictures, judge or (given.pack_name, given.pack))
+
+
+def read_pictures_order(
+    given: Given, pictures: Sequence[tuple[str, Path]], judge: tuple[str, Pack]
+) -> Order:
+    """Read the faces of some pictures (content id, path)."""
+    name, pack = judge
+    inputs = {"renders": [content for content, _ in pictures], "pack": pack.digest}
+    files = {f"r{i:03d}": path for i, (_, path) in enumerate(pictures)}
+    hints = {**given.hints, "face_pack": name}
+    return Order(step_of("read", inputs), files, hints, units=len(pictures), cost=READ_COST)
+
+
+def inspect_order(
+    given: Given, pictures: Sequence[tuple[str, Path]], prompts: Sequence[str] = ()
+) -> Order:
+    """Look at pictures as guard-rails do; with their prompts, the eye looks too."""
+    eye = given.eye if prompts else None
+    inputs = {
+        "pictures": [content for content, _ in pictures],
+        "prompts": list(prompts) if eye else [],
+        "eye": None if eye is None else {"kind": eye.kind, "digest": eye.digest},
+    }
+    files = {f"p{i:03d}": path for i, (_, path) in enumerate(pictures)}
+    if eye is not None:
+        files["eye"] = eye.path
+    return Order(
+        step_of("inspect", inputs), files, given.hints, units=len(pictures), cost=INSPECT_COST
+    )
 
 
 def yardstick_order(
@@ -280,7 +310,9 @@ __all__ = [
     "ceiling_order",
     "checkpoints_of",
     "curate_order",
+    "inspect_order",
     "read_order",
+    "read_pictures_order",
     "render_cost",
     "render_order",
     "score_order",

@@ -15,14 +15,15 @@ from dataclasses import asdict
 
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
-from vultus.scoring.gate import judge
 from vultus.scoring.records import GateSpec
+from vultus.scoring.second import decide
 from vultus.steps.environment import fingerprint
 from vultus.steps.orders import Done, Pool, Task
 from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.given import Given
+from vultus.studies.guarding import guard, second_judge
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
 from vultus.studies.outcome import Outcome, Stage, read_ceiling
 from vultus.studies.sweeping import confirm, pick, score, sweep, whole_row
@@ -55,6 +56,9 @@ def run(
     confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
     choice = pick(at, swept, confirmed)
     row = whole_row(at, sound, checkpoints, swept, choice.chosen)
+    chosen_lora = next(one for one in checkpoints if one.step == choice.chosen.checkpoint)
+    guards = guard(at, dataset, frozen, confirmed, choice.chosen, chosen_lora)
+    second = second_judge(at, dataset, frozen, confirmed, choice.chosen)
     cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
     fresh = confirmed.finalists[choice.chosen]
     stages, places = _looked_back(given, at.keys)
@@ -80,7 +84,9 @@ def run(
         fresh_alone=confirmed.alone[choice.chosen.base],
         finalists=tuple(confirmed.finalists.values()),
         ceiling=read_ceiling(ceiling.files["ceiling.json"]),
-        gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
+        guards=guards,
+        second=second,
+        gate=decide(GateSpec(**asdict(given.plan.gate)), fresh.score, guards, second),
         stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,

@@ -169,6 +169,9 @@ class Confirmed:
     scales: Mapping[str, Scale]
     finalists: Mapping[Cell, CellOutcome]
     alone: Mapping[str, CellOutcome]
+    looks: Mapping[Cell, Look]
+    """of the finalists, and of each base alone as the cell of strength 0"""
+    impostors: Mapping[str, Look]
 
 
 def confirm(
@@ -216,7 +219,9 @@ def confirm(
                 zeros[base.name] = outcome
             else:
                 found[cell] = outcome
-    return Confirmed({scale.base: scale for scale, _ in scales}, found, zeros)
+    everyone = {**looks, **{Cell(b.name, 0, 0.0): a for b, a in zip(bases, alone, strict=True)}}
+    strangers = {base.name: shown for base, shown in zip(bases, impostors, strict=True)}
+    return Confirmed({scale.base: scale for scale, _ in scales}, found, zeros, everyone, strangers)
 
 
 def pick(at: Run, swept: Swept, confirmed: Confirmed) -> Choice:

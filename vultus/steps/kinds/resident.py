@@ -1,13 +1,15 @@
-"""What a worker keeps loaded between two orders: one renderer, one face engine.
+"""What a worker keeps loaded between two orders: one renderer, and a face engine for each of two judges.
 
-Loading a full-size base costs about half a minute, switching a LoRA on it a fraction of a second. One of each is
-kept, never two: two SDXL bases do not fit into 24 GB. A process has one worker thread, so nothing here is locked.
+Loading a full-size base costs about half a minute, switching a LoRA on it a fraction of a second. One
+renderer is kept, never two: two SDXL bases do not fit into 24 GB. A process has one worker thread, so nothing
+here is locked.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +44,19 @@ RENDERERS.add(
 class _Resident:
     renderer: Renderer | None = None
     renderer_is: str = ""
-    engine: FaceEngine | None = None
-    engine_is: str = ""
+    engines: OrderedDict[str, FaceEngine] = field(default_factory=OrderedDict)
 
 
 _HELD = _Resident()
+ENGINES_KEPT = 2
+"""The judge and the second judge take turns on the same renders."""
 
 
 def face_engine(name: str, digest: str) -> FaceEngine:
     """Return the face engine of a pack, loaded once; a pack that is not the one asked for is refused."""
-    if _HELD.engine is not None and _HELD.engine_is == digest:
-        return _HELD.engine
+    if digest in _HELD.engines:
+        _HELD.engines.move_to_end(digest)
+        return _HELD.engines[digest]
     pack = find_pack(name)
     if pack.digest != digest:
         raise PackError(
@@ -61,10 +65,9 @@ def face_engine(name: str, digest: str) -> FaceEngine:
             expected=digest,
             next_command="run the same command again",
         )
-    if _HELD.engine is None or _HELD.engine_is != pack.digest:
-        _HELD.engine = open_engine(pack)
-        _HELD.engine_is = pack.digest
-    return _HELD.engine
+    while len(_HELD.engines) >= ENGINES_KEPT:
+        _HELD.engines.popitem(last=False)
+    return _HELD.engines.setdefault(digest, open_engine(pack))
 
 
 def renderer(
