@@ -120,7 +120,7 @@ def test_each_planted_fault_breaks_its_own_guard_rail_and_no_other(
 def test_one_training_picture_that_swallows_the_renders_is_a_black_hole(
     honest: tuple[list[Seen], list[Seen], copying.Known],
 ) -> None:
-    chosen, base, known = honest
+    chosen, _, known = honest
     sick = change(
         chosen,
         lambda i, one: replace(one, emb=known.trained[3]) if i % 4 else one,

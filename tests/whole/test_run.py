@@ -105,8 +105,10 @@ def test_every_step_was_done_once(world: World) -> None:
     assert {state for _, state in attempts} == {"done"}
     kinds = [kind for kind, _ in attempts]
     # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (three finalists; impostors, alone of their base)
+    # + the chosen LoRA with the class words alone
     assert {one.cell.base for one in world.outcome.finalists} == {"soft"}
-    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2
+    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2 + 1
+    assert kinds.count("inspect") == 3
     assert kinds.count("train") == kinds.count("curate") == 1
 
 

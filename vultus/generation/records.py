@@ -71,9 +71,11 @@ class Codec(Protocol):
 class Renderer(Protocol):
     """A resident base that renders.
 
-    `render` yields one rgb per request, **in the order of the requests**; requests with equal
-    (lora, strength) are denoised together, so callers that group them render faster. A renderer
-    is not thread-safe. Raises RenderError when a LoRA does not fit the base, naming the file.
+    `render` yields one rgb per request, **in the order of the requests**; neighbours with one LoRA
+    are denoised together, so callers that group them render faster. A renderer may have an
+    attribute `batch`, how many it denoises at a time, and is not thread-safe.
+
+    Raises RenderError when a LoRA does not fit the base, naming the file.
     """
 
     def render(

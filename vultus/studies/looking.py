@@ -6,7 +6,7 @@ Every function gives tasks to the pool or asks for their steps; what was asked b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vultus.core.errors import ScoreError
@@ -75,6 +75,36 @@ def look(
     return Task(chain, place=base.name)
 
 
+def look_row(
+    at: Run,
+    base: Base,
+    checkpoint: Checkpoint,
+    strengths: Sequence[float],
+    blocks: Sequence[Block],
+    words: str,
+) -> Task[Any]:
+    """A task that looks at several strengths of one checkpoint, one after the other in one lane.
+
+    Each strength is a step of its own; the worker is told which come next, so that it can denoise them together.
+    """
+    given = at.given
+    factor = 1.0 / at.lanes
+
+    def chain(do: Do) -> list[Look]:
+        found = []
+        for position, strength in enumerate(strengths):
+            order = requests.render_order(given, base, checkpoint, strength, blocks, words)
+            hints = {**order.hints, "ahead": list(strengths[position + 1 :])}
+            renders = at.ask(do, requests.share_cost(replace(order, hints=hints), factor))
+            found.append(renders)
+        return [
+            Look(one, at.ask(do, requests.share_cost(requests.read_order(given, one), factor)))
+            for one in found
+        ]
+
+    return Task(chain, place=base.name)
+
+
 def freeze(
     at: Run,
     dataset: Dataset,
@@ -111,4 +141,4 @@ def refuse_no_scale(scales: Sequence[Scale]) -> None:
     )
 
 
-__all__ = ["Look", "Run", "freeze", "look", "one", "refuse_no_scale"]
+__all__ = ["Look", "Run", "freeze", "look", "look_row", "one", "refuse_no_scale"]

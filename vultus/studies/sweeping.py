@@ -16,7 +16,7 @@ from vultus.scoring.records import CellScore
 from vultus.steps.kinds.measure import read_faces
 from vultus.steps.orders import Done, Task
 from vultus.studies import cost, requests
-from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
+from vultus.studies.looking import Look, Run, freeze, look, look_row, one, refuse_no_scale
 from vultus.studies.outcome import CellOutcome, Scale
 from vultus.studies.requests import Checkpoint, Faces
 from vultus.sweeps.allocate import ALLOCATORS, Batch, Budget, Rules
@@ -55,19 +55,26 @@ def make_parts(
     given, panel = at.given, at.given.panel
     by_step = {one.step: one for one in checkpoints}
     words = given.persona.with_trigger
+    rows: dict[tuple[str, int, tuple[int, ...]], list[Batch]] = {}
+    for batch in batches:
+        rows.setdefault((batch.cell.base, batch.cell.checkpoint, batch.blocks), []).append(batch)
     tasks = [
-        look(
+        look_row(
             at,
-            given.bases[batch.cell.base],
-            by_step[batch.cell.checkpoint],
-            batch.cell.strength,
-            [panel[i] for i in batch.blocks],
+            given.bases[base],
+            by_step[checkpoint],
+            [batch.cell.strength for batch in row],
+            [panel[i] for i in blocks],
             words,
         )
-        for batch in batches
+        for (base, checkpoint, blocks), row in rows.items()
     ]
+    seen: dict[Cell, Look] = {}
+    for row, looks in zip(rows.values(), at.pool.run(tasks), strict=True):
+        seen.update({batch.cell: shown for batch, shown in zip(row, looks, strict=True)})
     parts = []
-    for batch, shown in zip(batches, at.pool.run(tasks), strict=True):
+    for batch in batches:
+        shown = seen[batch.cell]
         points = _points(sound[batch.cell.base][0], shown.faces)
         by_block = dict(zip(batch.blocks, points, strict=True))
         parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))

@@ -19,7 +19,7 @@ from vultus.core.registry import Registry
 from vultus.faces.engines import open_engine
 from vultus.faces.packs import find_pack
 from vultus.faces.records import FaceEngine
-from vultus.generation.records import Renderer, RenderSpec
+from vultus.generation.records import Renderer, RenderSpec, Rgb
 
 OpenRenderer = Callable[[Path, RenderSpec, str], Renderer]
 RENDERERS: Registry[OpenRenderer] = Registry("renderer")
@@ -44,6 +44,8 @@ RENDERERS.add(
 class _Resident:
     renderer: Renderer | None = None
     renderer_is: str = ""
+    ahead_is: str = ""
+    ahead: dict[float, list[Rgb]] = field(default_factory=dict)
     engines: OrderedDict[str, FaceEngine] = field(default_factory=OrderedDict)
 
 
@@ -84,15 +86,23 @@ def renderer(
     return _HELD.renderer
 
 
+def ahead_of(question: str) -> dict[float, list[Rgb]]:
+    """Pictures that were made ahead of their order, by strength; another question lets go of them."""
+    if _HELD.ahead_is != question:
+        _HELD.ahead_is, _HELD.ahead = question, {}
+    return _HELD.ahead
+
+
 def release() -> None:
     """Let go of the resident base, e.g. before a training wants the memory."""
     if _HELD.renderer is not None:
         _HELD.renderer.close()
     _HELD.renderer, _HELD.renderer_is = None, ""
+    _HELD.ahead_is, _HELD.ahead = "", {}
 
 
 def _open(backend: str, base: Path, spec: RenderSpec, device: str) -> Renderer:
     return RENDERERS.get(backend)(base, spec, device)
 
 
-__all__ = ["RENDERERS", "face_engine", "release", "renderer"]
+__all__ = ["RENDERERS", "ahead_of", "face_engine", "release", "renderer"]
