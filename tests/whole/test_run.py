@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -192,6 +193,43 @@ def test_the_gate_looks_up_and_answers_with_its_exit_code(
     assert main(["gate", str(empty)]) == 2
     assert "not finished" in capsys.readouterr().err
     assert _attempts(empty) == []
+
+
+def test_the_guard_rails_and_their_words_are_on_the_page_and_in_the_gate(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [one.name for one in world.outcome.guards]
+    assert len(names) == len(set(names)) == 10 and "leakage" in names
+    told = {one.name: one for one in world.outcome.guards}
+    assert not told["adherence"].measured, "nobody in the planted world knows prompts"
+    assert told["copied pictures"].kept and told["flat pictures"].kept
+    assert world.outcome.second is None, "the planted pack has one recogniser"
+    main(["gate", str(world.folder), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in said["guards"]] == names
+    counted = {one["name"] for one in said["conditions"]}
+    assert "copying" in counted and not {"adherence", "leakage"} & counted
+
+
+def test_a_blind_vote_is_dealt_answered_and_compared(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _attempts(world.folder)
+    assert main(["votes", str(world.folder), "--pairs", "12", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    page = Path(said["page"]).read_text(encoding="utf-8")
+    assert said["pairs"] == 16 and page.count("<fieldset") == 16
+    assert "soft" not in page and "m10" not in page, "the page tells nothing about the cells"
+    assert not re.search(r'(?:src|href)="https?:', page)
+    answers = "".join("9 3\n" for _ in range(15)) + "eleven\n8 4\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
+    assert main(["votes", str(world.folder), "--pairs", "12", "--answer", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["marks"] == 24 and found["herself"] is not None
+    votes = world.folder / "reports" / "votes.json"
+    assert main(["votes", str(world.folder), "--pairs", "11", "--read", str(votes)]) == 2
+    assert "another deck" in capsys.readouterr().err
+    assert _attempts(world.folder) == before, "a vote made something"
 
 
 def test_calibrate_is_what_a_run_needs_anyway(

@@ -80,8 +80,12 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
         (
             "guards",
             "What the number was not bought with",
-            "Each line compares the chosen renders with the base's own, same prompt and same starting noise. "
-            "None of them enters m10.",
+            (
+                "Each line compares the chosen renders with the base's own, same prompt and same starting noise. "
+                if report.cells
+                else ""
+            )
+            + "None of them enters the score.",
             join((guard_table(report.guards), second_table(report.second))),
         ),
         ("training", "Training", "", sections.training(report)),

@@ -22,19 +22,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vultus.images.hashing import Bits, hamming_matrix
+from vultus.images.geometry import luma
+from vultus.images.hashing import Bits, Hashes, hamming_matrix, hash_picture
+from vultus.images.records import Rgb
 from vultus.scoring.records import Guard, Vector
 from vultus.stats.jackknife import cluster_mean
 
 __all__ = [
     "FRAMING_MARGIN",
     "LEAK_MARGIN_M10",
+    "Light",
     "Seen",
     "adherence",
     "diversity",
     "flat_pictures",
     "framing",
     "leakage",
+    "light_of",
     "not_measured",
     "paired",
     "quality",
@@ -83,6 +87,24 @@ class Seen:
     clipped: float
     obeyed: float | None = None
     """how much of the prompt is in the picture, in the unit of the eye that looked"""
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """Fingerprint and brightness of one picture."""
+
+    hashes: Hashes
+    mean: float
+    sd: float
+    clipped: float
+    """share of pixels that are all black or all white"""
+
+
+def light_of(rgb: Rgb) -> Light:
+    """Look at a picture without looking for anybody."""
+    grey = luma(rgb)
+    burnt = (rgb >= 254).all(axis=2) | (rgb <= 1).all(axis=2)
+    return Light(hash_picture(rgb), float(grey.mean()), float(grey.std()), float(burnt.mean()))
 
 
 def paired(

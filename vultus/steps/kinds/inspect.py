@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vultus.core.files import write_json
-from vultus.images.geometry import luma
-from vultus.images.hashing import bits_to_hex, hash_picture
+from vultus.images.hashing import bits_to_hex
 from vultus.images.load import load_picture
 from vultus.images.records import Rgb
 from vultus.scoring.eyes import open_eye
+from vultus.scoring.guards import light_of
 from vultus.steps.table import Job
 
 INSPECT_BATCH = 16
@@ -50,15 +48,14 @@ def read_inspection(path: Path) -> list[dict[str, Any]]:
 
 
 def _row(rgb: Rgb, obeyed: float | None) -> dict[str, Any]:
-    hashes, light = hash_picture(rgb), luma(rgb)
-    burnt = (rgb >= 254).all(axis=2) | (rgb <= 1).all(axis=2)
+    light = light_of(rgb)
     return {
-        "bits": bits_to_hex(hashes.plain),
-        "mirrored": bits_to_hex(hashes.mirrored),
-        "structure": hashes.quality,
-        "luma_mean": float(np.mean(light)),
-        "luma_sd": float(np.std(light)),
-        "clipped": float(burnt.mean()),
+        "bits": bits_to_hex(light.hashes.plain),
+        "mirrored": bits_to_hex(light.hashes.mirrored),
+        "structure": light.hashes.quality,
+        "luma_mean": light.mean,
+        "luma_sd": light.sd,
+        "clipped": light.clipped,
         "obeyed": obeyed,
     }
 
