@@ -116,7 +116,7 @@ def _chosen(outcome: Outcome) -> ChosenView:
     cell = outcome.choice.chosen
     score = outcome.fresh.score
     return ChosenView(
-        base=cell.base,
+        base=cell.place,
         checkpoint=cell.checkpoint,
         strength=cell.strength,
         m10=score.m10,
@@ -138,7 +138,7 @@ def _chosen(outcome: Outcome) -> ChosenView:
 def _cell_view(outcome: Outcome, one: CellOutcome) -> CellView:
     cell = one.cell
     return CellView(
-        base=cell.base,
+        base=cell.place,
         checkpoint=cell.checkpoint,
         strength=cell.strength,
         m10=one.score.m10,
@@ -193,13 +193,11 @@ def _strengths(outcome: Outcome) -> ContactSheet:
     """The chosen base and checkpoint at every strength, the base alone first."""
     chosen = outcome.choice.chosen
     trained = sorted(
-        one.cell
-        for one in outcome.cells
-        if one.cell.base == chosen.base and one.cell.checkpoint == chosen.checkpoint
+        one.cell for one in outcome.cells if replace(one.cell, strength=chosen.strength) == chosen
     )
     shown = [Cell(chosen.base, 0, 0.0), *trained]
     words = ["base alone", *(f"strength {cell.strength:g}" for cell in trained)]
-    title = f"Strength, on {chosen.base} after {chosen.checkpoint} steps"
+    title = f"Strength, on {chosen.place} after {chosen.checkpoint} steps"
     return _sheet(outcome, title, shown, words, shown.index(chosen))
 
 
@@ -214,7 +212,7 @@ def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
     if len(shown) < 2:
         return ()
     title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"
-    return (_sheet(outcome, title, shown, [cell.base for cell in shown], shown.index(chosen)),)
+    return (_sheet(outcome, title, shown, [cell.place for cell in shown], shown.index(chosen)),)
 
 
 def _sheet(

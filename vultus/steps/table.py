@@ -87,6 +87,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.render:work",
     ),
     Kind(
+        "detail",
+        1,
+        "renders",
+        "draw the faces of renders a second time, enlarged, with the same base and LoRA, and put them back",
+        "vultus.steps.kinds.detail:work",
+    ),
+    Kind(
         "read",
         2,
         "renders",

@@ -63,7 +63,8 @@ class Given:
     def cells(self) -> list[Cell]:
         """Every cell with a LoRA."""
         steps = self.plan.train.checkpoint_steps
-        return list_cells(self.plan.bases, steps, self.plan.sweep.strengths)
+        sweep = self.plan.sweep
+        return list_cells(self.plan.bases, steps, sweep.strengths, sweep.face_detail)
 
     @property
     def hints(self) -> dict[str, Any]:

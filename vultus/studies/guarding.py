@@ -50,7 +50,7 @@ def guard(
     if leak:
         words = given.persona.class_words
         base = given.bases[chosen.base]
-        tasks.append(look(at, base, lora, chosen.strength, leak, words))
+        tasks.append(look(at, base, lora, chosen.strength, leak, words, detail=chosen.detail))
     done = at.pool.run(tasks)
     mine, alone = (
         _seen(shown.faces, found, blocks) for shown, found in zip(looks, done[:2], strict=True)

@@ -60,6 +60,11 @@ class SweepSpec:
         (0.0, 0.4, 0.7, 1.0, 1.3),
         help="LoRA strengths; 0 shows the base alone and is always rendered",
     )
+    face_detail: tuple[float, ...] = setting(
+        (0.0,),
+        help="how far a second pass over the enlarged face goes, each value a column of cells: 0 = off, 0.3 sharpens,"
+        " 0.6 draws another face",
+    )
     allocator: str = setting(
         "halving",
         help="halving drops the weaker half each round; racing drops what is proven worse; grid renders every cell",
@@ -193,6 +198,8 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
+        faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()

@@ -141,6 +141,22 @@ def render_order(
     )
 
 
+def detail_order(given: Given, order: Order, renders: Done, faces: Done, denoise: float) -> Order:
+    """Draw the faces of what a render order gave a second time."""
+    names = sorted(renders.files)
+    asked = order.step.inputs
+    inputs = {
+        "renders": [renders.ids[name] for name in names],
+        "faces": faces.key,
+        "denoise": denoise,
+        **{k: asked[k] for k in ("renderer", "base", "lora", "strength", "spec", "blocks")},
+    }
+    files = {name.removesuffix(".png"): renders.files[name] for name in names}
+    files |= {"faces": faces.files["faces.json"], **order.files}
+    cost = render_cost(given) * denoise + DECODE_COST
+    return Order(step_of("detail", inputs), files, given.hints, units=len(names), cost=cost)
+
+
 def read_order(given: Given, renders: Done, judge: tuple[str, Pack] | None = None) -> Order:
     """Read the faces of what one render step gave, with the run's pack or another judge's."""
     names = sorted(renders.files)
@@ -310,6 +326,7 @@ __all__ = [
     "ceiling_order",
     "checkpoints_of",
     "curate_order",
+    "detail_order",
     "inspect_order",
     "read_order",
     "read_pictures_order",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vultus.datasets.records import Dataset
@@ -55,9 +55,11 @@ def make_parts(
     given, panel = at.given, at.given.panel
     by_step = {one.step: one for one in checkpoints}
     words = given.persona.with_trigger
-    rows: dict[tuple[str, int, tuple[int, ...]], list[Batch]] = {}
+    rows: dict[tuple[str, int, float, tuple[int, ...]], list[Batch]] = {}
     for batch in batches:
-        rows.setdefault((batch.cell.base, batch.cell.checkpoint, batch.blocks), []).append(batch)
+        cell = batch.cell
+        row_of = (cell.base, cell.checkpoint, cell.detail, batch.blocks)
+        rows.setdefault(row_of, []).append(batch)
     tasks = [
         look_row(
             at,
@@ -66,8 +68,9 @@ def make_parts(
             [batch.cell.strength for batch in row],
             [panel[i] for i in blocks],
             words,
+            detail,
         )
-        for (base, checkpoint, blocks), row in rows.items()
+        for (base, checkpoint, detail, blocks), row in rows.items()
     ]
     seen: dict[Cell, Look] = {}
     for row, looks in zip(rows.values(), at.pool.run(tasks), strict=True):
@@ -96,7 +99,7 @@ def whole_row(
     blocks = sorted({i for part in swept.parts[chosen] for i in part.blocks})
     batches = []
     for cell in at.given.cells:
-        if (cell.base, cell.checkpoint) != (chosen.base, chosen.checkpoint):
+        if replace(cell, strength=chosen.strength) != chosen:
             continue
         known = {i for part in swept.parts.get(cell, ()) for i in part.blocks}
         lacking = tuple(i for i in blocks if i not in known)
@@ -196,7 +199,15 @@ def confirm(
     tasks: list[Task[Any]] = [look(at, base, None, 0.0, blocks, stranger) for base in bases]
     tasks += [look(at, base, None, 0.0, blocks, persona) for base in bases]
     tasks += [
-        look(at, given.bases[c.base], by_step[c.checkpoint], c.strength, blocks, persona)
+        look(
+            at,
+            given.bases[c.base],
+            by_step[c.checkpoint],
+            c.strength,
+            blocks,
+            persona,
+            detail=c.detail,
+        )
         for c in finalists
     ]
     shown: list[Look] = at.pool.run(tasks)

@@ -33,8 +33,9 @@ import torch
 from vultus.core.errors import RenderError
 from vultus.core.log import logger
 from vultus.generation.backends.adapters import Adapters
+from vultus.generation.backends.codec import encode_picture
 from vultus.generation.backends.pipeline import load_pipeline
-from vultus.generation.records import Progress, RenderRequest, RenderSpec, Rgb
+from vultus.generation.records import Progress, Redraw, RenderRequest, RenderSpec, Rgb
 
 __all__ = ["DiffusersRenderer", "open_renderer"]
 
@@ -109,6 +110,45 @@ class DiffusersRenderer:
             ) from full
         self.batch = max(1, tried // 2)
         logger(__name__).warning("out of memory: %d renders at a time from now on", self.batch)
+
+    def redraw(self, asked: Sequence[Redraw]) -> Iterator[Rgb]:
+        """Draw square pictures again, one at a time: the second pass over enlarged faces."""
+        for one in asked:
+            yield self._redraw(one)
+
+    @torch.inference_mode()
+    def _redraw(self, asked: Redraw) -> Rgb:
+        words = self._prepare([asked.request])[0]
+        steps = self._spec.steps
+        begin = min(steps - 1, round(steps * (1.0 - asked.denoise)))
+        unet, scheduler = self._pipe.unet, self._pipe.scheduler
+        scheduler.set_timesteps(steps, device=self._device)
+        times = scheduler.timesteps[begin:]
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+        clean = encode_picture(self._pipe.vae, asked.rgb, self._device)
+        clean = clean * self._pipe.vae.config.scaling_factor
+        noise = torch.randn(
+            clean.shape, generator=torch.Generator().manual_seed(asked.request.seed)
+        )
+        z = scheduler.add_noise(clean, noise.to(self._device), times[:1]).to(unet.dtype)
+        side = asked.rgb.shape[0]
+        ids = torch.tensor([[side, side, 0, 0, side, side]], device=self._device, dtype=unet.dtype)
+        text, pooled = words.text, words.pooled
+        if self._guided:
+            text = torch.cat([_stacked([words.negative_text]), text])
+            pooled = torch.cat([_stacked([words.negative_pooled]), pooled])
+        added = {"text_embeds": pooled, "time_ids": ids.repeat(len(text), 1)}
+        for t in times:
+            seen = scheduler.scale_model_input(z.repeat(len(text), 1, 1, 1), t)
+            told = unet(
+                seen, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False
+            )[0]
+            if self._guided:
+                without, told = told.chunk(2)
+                told = without + self._spec.guidance * (told - without)
+            z = scheduler.step(told, t, z, return_dict=False)[0]
+        return self._decode(z, asked.request)
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -200,7 +240,7 @@ class DiffusersRenderer:
             if request.lora is not None and request.strength != 0.0:
                 words = "%s at strength %g: the render is not made of finite numbers, hence black"
                 logger(__name__).warning(words, request.lora.name, request.strength)
-                return np.zeros((self._spec.height_px, self._spec.width_px, 3), np.uint8)
+                return np.zeros((*picture.shape[2:], 3), np.uint8)
             raise RenderError(
                 "the render is not made of finite numbers",
                 expected="weights and a VAE that fit each other",
