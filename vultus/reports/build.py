@@ -74,7 +74,7 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
             "cells",
             "Every combination",
             "Base model by base model: training step down, LoRA strength across, m10 in the "
-            "square. All squares rendered the same prompts from the same starting noise.",
+            "square. Squares share prompts and starting noise, as far as each was rendered.",
             sections.cells(report),
         ),
         (
