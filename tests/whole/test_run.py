@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -230,6 +231,24 @@ def test_a_blind_vote_is_dealt_answered_and_compared(
     assert main(["votes", str(world.folder), "--pairs", "11", "--read", str(votes)]) == 2
     assert "another deck" in capsys.readouterr().err
     assert _attempts(world.folder) == before, "a vote made something"
+
+
+def test_the_sweep_is_shown_and_exported(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "show", str(world.folder)]) == 0
+    said = capsys.readouterr().out
+    chosen = world.outcome.cell(world.outcome.choice.chosen).score.m10.value
+    assert f"{chosen:.1f}*" in said and "plain" in said and "soft" in said
+    assert len([line for line in said.splitlines() if line[:6].strip().isdigit()]) == 2 * 4
+    assert main(["sweep", "show", str(world.folder), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["cells"]) == 2 * (1 + 4 * 3)
+    assert main(["sweep", "export", str(world.folder), str(tmp_path / "charts"), "--json"]) == 0
+    files = [Path(one) for one in json.loads(capsys.readouterr().out)["files"]]
+    assert {one.name for one in files} >= {"strength.svg", "checkpoints.svg", "scale.svg"}
+    for one in files:
+        root = ElementTree.fromstring(one.read_text(encoding="utf-8"))
+        assert root.tag.endswith("svg") and len(list(root)) > 5
 
 
 def test_calibrate_is_what_a_run_needs_anyway(

@@ -37,7 +37,7 @@ __all__ = ["NOUNS", "build_parser", "main", "present_nouns"]
 
 NOUNS = (
     *("demo", "init", "run", "script", "jobs", "dataset", "calibrate", "gate", "votes", "faces"),
-    *("score", "lora", "doctor", "models", "store", "tools", "notify"),
+    *("score", "render", "sweep", "lora", "doctor", "models", "store", "tools", "notify"),
 )
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 
