@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from vultus.core.clock import SystemClock
 from vultus.core.errors import CardBusyError, NeighbourError
+from vultus.core.files import write_json
 from vultus.jobs import fake_cards
 from vultus.jobs.comfyui_process import capture, find, restart, stop
 from vultus.jobs.handover import clear_the_card, debts, pay_back
@@ -180,6 +182,29 @@ def test_free_is_a_hint_and_bytes_are_the_test(machine: Path, tmp_path: Path) ->
             handover.FREE_HINT_WITHIN_S = handover_s
         assert not one.server.is_healthy() and owed.exists(), "the residue was too much"
         assert pay_back(owed, spec, clock=SystemClock()) == []
+
+
+def test_a_restart_that_fails_is_tried_again(
+    machine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vultus.jobs.handover.FIRST_PAUSE_S", 0.5)
+    folder, aside = tmp_path / "comfy", tmp_path / "being installed"
+    folder.mkdir()
+    owed, told = tmp_path / "owed.json", list[str]()
+    with neighbour(folder) as one:
+        before = one.command_line()
+        found = capture(one.server)
+        write_json(owed, {"owed": [found.to_json()]})
+        stop(found)
+        folder.rename(aside)  # its working folder is gone: every start ends at once
+        back = threading.Timer(1.2, aside.rename, [folder])
+        back.start()
+        spec = ComfySpec(url=one.server.url, healthy_within_s=60)
+        assert pay_back(owed, spec, clock=SystemClock(), tell=told.append) == []
+        back.join()
+        assert one.command_line() == before and not owed.exists()
+    assert [line for line in told if "tried again in 0.5 s" in line], told
+    assert "is back" in told[-1]
 
 
 def test_one_that_does_not_hear_is_killed_and_found_again(

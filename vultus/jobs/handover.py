@@ -23,6 +23,7 @@ from vultus.jobs.comfyui_process import Capture, capture, find, restart, stop
 from vultus.jobs.comfyui_server import ComfyServer
 from vultus.jobs.holders import users_of_device
 from vultus.jobs.lease import free_or_refuse
+from vultus.jobs.processes import Process
 from vultus.jobs.records import read_json
 from vultus.jobs.settings import ComfySpec
 
@@ -32,6 +33,7 @@ INTERRUPT_WITHIN_S = 180.0
 FREE_HINT_WITHIN_S = 15.0
 FREED_WITHIN_S = 60.0
 POLL_S = 0.5
+FIRST_PAUSE_S = 2.0
 
 
 def neighbours(card: Card, spec: ComfySpec) -> list[ComfyServer]:
@@ -105,12 +107,16 @@ def pay_back(
     clock: Clock,
     tell: Callable[[str], None] = lambda text: None,
 ) -> list[VultusError]:
-    """Restart everything that is owed; return what went wrong (that stays owed)."""
+    """Restart everything that is owed; return what went wrong (that stays owed).
+
+    A start that ends at once is tried again, with growing pauses, until `healthy_within_s` is spent:
+    its environment may just be in the middle of an installation.
+    """
     faults: list[VultusError] = []
     left = []
     for found in debts(owed_file):
         try:
-            process = restart(found, healthy_within_s=spec.healthy_within_s, clock=clock)
+            process = _restart_patiently(found, spec.healthy_within_s, clock, tell)
             tell(f"ComfyUI at {found.url} is back (process {process.pid})")
         except VultusError as fault:
             faults.append(fault)
@@ -121,6 +127,23 @@ def pay_back(
     else:
         owed_file.unlink(missing_ok=True)
     return faults
+
+
+def _restart_patiently(
+    found: Capture, within_s: float, clock: Clock, tell: Callable[[str], None]
+) -> Process:
+    until_s = clock.monotonic() + within_s
+    pause_s = FIRST_PAUSE_S
+    while True:
+        try:
+            left_s = max(1.0, until_s - clock.monotonic())
+            return restart(found, healthy_within_s=left_s, clock=clock)
+        except VultusError as fault:
+            if clock.monotonic() + pause_s >= until_s:
+                raise
+            tell(f"ComfyUI at {found.url}: {fault.what}; tried again in {pause_s:g} s")
+        clock.sleep(pause_s)
+        pause_s *= 2
 
 
 def _empty_queue(
