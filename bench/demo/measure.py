@@ -115,6 +115,10 @@ def one(index: int, folder: Path, grid: bool = False) -> dict[str, Any]:
         "m10_all": outcome.fresh.score.m10.value,
         "misses": outcome.fresh.score.misses,
         "strength_0": zero,
+        "gate": outcome.gate.answer,
+        "guards": {g.name: g.kept if g.measured else "not measured" for g in outcome.guards},
+        "guard_words": [g.words for g in outcome.guards if g.kept is not True],
+        "second_judge": outcome.second.to_json() if outcome.second else None,
         "oracle_towards_truth": towards_truth(index, outcome.fresh_alone, outcome.fresh),
         "seconds": ran,
     }
@@ -155,6 +159,10 @@ def tell(figures: dict[str, Any]) -> None:
     inside = int((zero <= 0.5).sum())
     print(f"m10 at strength 0: mean {mean:+.2f}, largest {zero.max():.2f}")
     print(f"  within 0.5: {inside} of {len(zero)} scales (one per base and persona)")
+    for name in figures["rows"][0]["guards"]:
+        told = [row["guards"][name] for row in figures["rows"]]
+        broken, still_open = (sum(one is mark for one in told) for mark in (False, None))
+        print(f"guard-rail {name}: {broken} broken, {still_open} open of {len(told)}")
     g = figures["grid"]
     if not g:
         return

@@ -60,20 +60,25 @@ def make_parts(
         cell = batch.cell
         row_of = (cell.base, cell.checkpoint, cell.detail, batch.blocks)
         rows.setdefault(row_of, []).append(batch)
+    # Denoising strengths together saves a part of a second each; a lane that has nothing to do wastes all of its time.
+    if len(rows) < at.lanes or given.plan.machine.executor.startswith("ray"):
+        lots = [[batch] for row in rows.values() for batch in row]
+    else:
+        lots = list(rows.values())
     tasks = [
         look_row(
             at,
-            given.bases[base],
-            by_step[checkpoint],
+            given.bases[row[0].cell.base],
+            by_step[row[0].cell.checkpoint],
             [batch.cell.strength for batch in row],
-            [panel[i] for i in blocks],
+            [panel[i] for i in row[0].blocks],
             words,
-            detail,
+            row[0].cell.detail,
         )
-        for (base, checkpoint, detail, blocks), row in rows.items()
+        for row in lots
     ]
     seen: dict[Cell, Look] = {}
-    for row, looks in zip(rows.values(), at.pool.run(tasks), strict=True):
+    for row, looks in zip(lots, at.pool.run(tasks), strict=True):
         seen.update({batch.cell: shown for batch, shown in zip(row, looks, strict=True)})
     parts = []
     for batch in batches:
