@@ -135,30 +135,8 @@ def score_folders(
     known = mine | {content for _, content, _ in probes.seen}
     strangers = _read(engine, impostors, progress, skip=known)
     learnt = _read(engine, trained, progress) if trained else None
-    anchors = own.rows(("ok",))
-    if len(anchors) < REFERENCES_LEAST:
-        raise ScoreError(
-            f"{len(anchors)} of {len(own.seen)} references shows one clear face",
-            where=str(references),
-            expected=f"at least {REFERENCES_LEAST} pictures of one person, 12 for a score",
-            next_command="add pictures that show the face alone, sharp and large enough",
-        )
-    if not probes.seen:
-        raise ScoreError(
-            "there is no picture to score", where=str(pictures), expected="at least one picture"
-        )
-    yardstick = Yardstick(
-        references=anchors,
-        impostors=strangers.rows() if strangers.rows().size else anchors[:0],
-        impostor_prompts=tuple(c for _, c, result in strangers.seen if result.emb is not None),
-        pack_digest=engine.pack.digest,
-        persona=references.name,
-        reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
-        impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
-        reference_poses=own.poses(("ok",)),
-        impostor_poses=strangers.poses(),
-        recogniser=engine.pack.recogniser.sha256,
-    )
+    _require(own, probes, references, pictures)
+    yardstick = _yardstick(engine, own, strangers, references.name)
     refused = _refusals(yardstick, bool(impostors), len(overlap))
     score = None if refused else score_cell(yardstick, _rows(probes))
     cosine, share = _unanchored(yardstick, probes)
@@ -176,6 +154,38 @@ def score_folders(
         refused=refused,
         faults=(*own.faults, *probes.faults, *strangers.faults),
         guards=_guards(yardstick, own, probes, learnt, bool(strangers.rows().size)),
+    )
+
+
+def _require(own: _Read, probes: _Read, references: Path, pictures: Path) -> None:
+    """Raise ScoreError when there is nothing to compare, or nothing to compare with."""
+    if len(own.rows(("ok",))) < REFERENCES_LEAST:
+        raise ScoreError(
+            f"{len(own.rows(('ok',)))} of {len(own.seen)} references shows one clear face",
+            where=str(references),
+            expected=f"at least {REFERENCES_LEAST} pictures of one person, 12 for a score",
+            next_command="add pictures that show the face alone, sharp and large enough",
+        )
+    if not probes.seen:
+        raise ScoreError(
+            "there is no picture to score", where=str(pictures), expected="at least one picture"
+        )
+
+
+def _yardstick(engine: FaceEngine, own: _Read, strangers: _Read, persona: str) -> Yardstick:
+    """The scale of this folder, fit or not."""
+    anchors = own.rows(("ok",))
+    return Yardstick(
+        references=anchors,
+        impostors=strangers.rows() if strangers.rows().size else anchors[:0],
+        impostor_prompts=tuple(c for _, c, result in strangers.seen if result.emb is not None),
+        pack_digest=engine.pack.digest,
+        persona=persona,
+        reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
+        impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
+        reference_poses=own.poses(("ok",)),
+        impostor_poses=strangers.poses(),
+        recogniser=engine.pack.recogniser.sha256,
     )
 
 

@@ -34,7 +34,12 @@ from vultus.sweeps.cells import Block, Cell
 
 
 def guard(
-    at: Run, dataset: Dataset, frozen: Done, confirmed: Confirmed, chosen: Cell, lora: Checkpoint
+    at: Run,
+    dataset: Dataset,
+    frozen: Done,
+    confirmed: Confirmed,
+    chosen: Cell,
+    checkpoints: Sequence[Checkpoint],
 ) -> tuple[Guard, ...]:
     """Every guard-rail of the chosen cell, in the order in which they are told."""
     given, blocks = at.given, at.given.fresh
@@ -50,6 +55,7 @@ def guard(
     if leak:
         words = given.persona.class_words
         base = given.bases[chosen.base]
+        lora = next(one for one in checkpoints if one.step == chosen.checkpoint)
         tasks.append(look(at, base, lora, chosen.strength, leak, words, detail=chosen.detail))
     done = at.pool.run(tasks)
     mine, alone = (

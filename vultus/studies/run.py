@@ -25,7 +25,7 @@ from vultus.studies import requests
 from vultus.studies.given import Given
 from vultus.studies.guarding import guard, second_judge
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
-from vultus.studies.outcome import Outcome, Stage, read_ceiling
+from vultus.studies.outcome import Outcome, Scale, Stage, read_ceiling
 from vultus.studies.sweeping import confirm, pick, score, sweep, whole_row
 
 
@@ -44,25 +44,19 @@ def run(
     trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
     checkpoints = requests.checkpoints_of(trained)
 
-    bases = [given.bases[name] for name in given.plan.bases]
-    frozen_scales = freeze(
-        at, dataset, frozen, list(zip(bases, impostors, strict=True)), given.panel
-    )
-    sound = {scale.base: (scale, done) for scale, done in frozen_scales if not scale.refused}
-    refuse_no_scale([scale for scale, _ in frozen_scales])
+    scales, sound = _scales(at, dataset, frozen, impostors)
 
     swept = sweep(at, sound, checkpoints)
-    shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
+    shown = dict(zip(given.plan.bases, alone, strict=True))
     confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
     choice = pick(at, swept, confirmed)
     row = whole_row(at, sound, checkpoints, swept, choice.chosen)
-    chosen_lora = next(one for one in checkpoints if one.step == choice.chosen.checkpoint)
-    guards = guard(at, dataset, frozen, confirmed, choice.chosen, chosen_lora)
+    guards = guard(at, dataset, frozen, confirmed, choice.chosen, checkpoints)
     second = second_judge(at, dataset, frozen, confirmed, choice.chosen)
     cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
     fresh = confirmed.finalists[choice.chosen]
     stages, places = _looked_back(given, at.keys)
-    losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
+    losses, notes = _learnt(trained)
     return Outcome(
         persona=given.persona,
         plan=given.plan,
@@ -74,9 +68,9 @@ def run(
         dataset_folder=frozen.files["dataset"],
         pictures_listed=len(given.pictures),
         checkpoints=tuple(checkpoints),
-        losses=tuple((int(step), float(loss)) for step, loss in losses["losses"]),
-        training_notes=tuple(losses["notes"]),
-        scales=tuple(scale for scale, _ in frozen_scales),
+        losses=losses,
+        training_notes=notes,
+        scales=scales,
         fresh_scale=confirmed.scales[choice.chosen.base],
         cells=tuple(cells),
         choice=choice,
@@ -95,6 +89,24 @@ def run(
         places=places,
         keys=tuple(sorted(set(at.keys))),
     )
+
+
+def _scales(
+    at: Run, dataset: Dataset, frozen: Done, impostors: Sequence[Look]
+) -> tuple[tuple[Scale, ...], dict[str, tuple[Scale, Done]]]:
+    """The scale of every base, and those that can carry a number. Raises ScoreError when none can."""
+    bases = [at.given.bases[name] for name in at.given.plan.bases]
+    strangers = list(zip(bases, impostors, strict=True))
+    found = freeze(at, dataset, frozen, strangers, at.given.panel)
+    scales = tuple(scale for scale, _ in found)
+    refuse_no_scale(scales)
+    return scales, {scale.base: (scale, done) for scale, done in found if not scale.refused}
+
+
+def _learnt(trained: Done) -> tuple[tuple[tuple[int, float], ...], tuple[str, ...]]:
+    """What a training says of itself: (step, loss) and notes."""
+    told = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
+    return tuple((int(step), float(loss)) for step, loss in told["losses"]), tuple(told["notes"])
 
 
 def _train_and_look_around(
