@@ -55,7 +55,8 @@ def full_grid(index: int, folder: Path, outcome: Outcome) -> dict[str, Any]:
         table: dict[str, Any] = json.loads(cache.read_text(encoding="utf-8"))
         if table["asked"] == asked:
             return table
-    cells = given.cells
+    sound = {scale.base for scale in outcome.scales if not scale.refused}
+    cells = [cell for cell in given.cells if cell.base in sound]
     points, paths = _render_all(folder, outcome, cells)
     blocks = given.panel
     alone = {
@@ -63,7 +64,8 @@ def full_grid(index: int, folder: Path, outcome: Outcome) -> dict[str, Any]:
         for one in outcome.cells
         if one.cell.strength == 0
     }
-    zero = {base: float(np.nanmean(values)) for base, values in alone.items()}
+    # a base that draws no face at all shows nobody: identity 0
+    zero = {b: float(np.nanmean(v)) if np.isfinite(v).any() else 0.0 for b, v in alone.items()}
     identity = np.array(
         [
             np.nan_to_num(_identities(index, row), nan=zero[cell.base])
