@@ -71,6 +71,7 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
         _record(outcome, delivered.report, delivered.lora),
         [
             *delivered.words,
+            *(f"clock   {tick.words}" for tick in outcome.ticks),
             f"LoRA    {delivered.lora}",
             f"report  {delivered.report}",
         ],

@@ -20,6 +20,7 @@ from typing import Literal
 
 from vultus.scoring.ceiling import CeilingRow
 from vultus.stats.estimate import Estimate
+from vultus.studies.outcome import Tick
 
 __all__ = [
     "Answer",
@@ -248,3 +249,4 @@ class RunReport:
     ceiling: tuple[CeilingRow, ...] = ()
     guards: tuple[GuardView, ...] = ()
     second: SecondView | None = None
+    ticks: tuple[Tick, ...] = ()

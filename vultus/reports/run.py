@@ -75,6 +75,7 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         ceiling=outcome.ceiling,
         guards=guard_views(outcome),
         second=second_view(outcome),
+        ticks=outcome.ticks,
         environment=outcome.environment,
         limits=(
             *_rivals(outcome),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vultus.reports.clock import clock_chart
 from vultus.reports.figures import (
     checkpoint_chart,
     interval_bar,
@@ -230,6 +231,9 @@ def training(report: RunReport) -> Html:
         words = "m10 of every saved checkpoint at the chosen strength."
         drawing = checkpoint_chart(report.cells, report.chosen)
         drawn.append(_chart("When it had learnt the face", words, drawing))
+    if len(report.ticks) > 1:
+        words = "A few blocks of every checkpoint before the training went on; lines are intervals."
+        drawn.append(_chart("While it learnt", words, clock_chart(report.ticks)))
     if any(len(curve.points) > 1 for curve in report.losses):
         words = "It says that training works, not when to stop. Dashed: saved checkpoints."
         drawn.append(_chart("Training loss", words, loss_chart(report.losses, steps)))

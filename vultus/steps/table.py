@@ -60,10 +60,17 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind(
         "curate",
-        2,
+        3,
         "pictures",
         "open pictures safely, drop duplicates and strangers, hold out references, freeze the dataset",
         "vultus.steps.kinds.curate:work",
+    ),
+    Kind(
+        "adopt",
+        1,
+        "pictures",
+        "take over a dataset that was frozen with `vultus dataset freeze`: its pictures, sides, captions and views",
+        "vultus.steps.kinds.adopt:work",
     ),
     Kind(
         "ceiling",

@@ -1,4 +1,4 @@
-"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures.
+"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures or a frozen dataset.
 
 Everything that can be wrong with the user's input and needs no net is found here, in a second, so that nobody
 learns after an hour of training that a base was a LoRA.
@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vultus.core.errors import DatasetError, SpecError
+from vultus.core.errors import DatasetError, PackError, SpecError
+from vultus.core.keys import content_id
+from vultus.datasets.adopt import find_frozen, refuse_unfit
+from vultus.datasets.freeze import Frozen
 from vultus.datasets.listing import Row, list_inputs
 from vultus.datasets.persona import Persona
 from vultus.faces.packs import Pack, find_pack
@@ -32,6 +35,7 @@ class Given:
     bases: dict[str, Base]
     pack_name: str
     pack: Pack
+    frozen: Frozen | None = None
     retry_failed: bool = False
     second: tuple[str, Pack] | None = None
     """name and pack of the second judge"""
@@ -79,13 +83,20 @@ class Given:
 def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     """Resolve a workspace. Raises SpecError, DatasetError, WeightsError or PackError, before any work."""
     persona, plan = workspace.load()
-    pictures = list_inputs(workspace.pictures)
-    _refuse_few(workspace.pictures, pictures, plan)
+    frozen: Frozen | None = None
+    if plan.dataset:
+        folder, frozen = find_frozen((workspace.folder / plan.dataset).expanduser())
+        refuse_unfit(folder, frozen, persona, plan.curate)
+        pictures = _listed(frozen)
+    else:
+        pictures = list_inputs(workspace.pictures)
+        _refuse_few(workspace.pictures, pictures, plan)
     workspace.refuse_unwritable()
     names = dict.fromkeys((*plan.bases, plan.trains_on))
     bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
     pack_name = _pack_name(plan.face_pack, workspace.folder)
     pack = find_pack(pack_name)
+    _refuse_own_judge(plan, pack)
     return Given(
         workspace,
         persona,
@@ -94,6 +105,7 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
         bases,
         pack_name,
         pack,
+        frozen,
         retry_failed,
         second=_second_judge(plan, pack_name, pack, workspace.folder),
         eye=_eye(plan, workspace),
@@ -103,14 +115,28 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
 def _second_judge(
     plan: RunSpec, pack_name: str, pack: Pack, folder: Path
 ) -> tuple[str, Pack] | None:
-    """The second judge; `auto` takes another recogniser of the same pack, if it has one."""
+    """The second judge; `auto` takes another recogniser of the same pack, if it has one that teaches nobody."""
     asked = plan.guards.second_pack
     if asked == "none":
         return None
+    taught = plan.train.identity_weight > 0
+    teacher = find_pack(plan.train.identity_recogniser).recogniser.sha256 if taught else ""
     if asked != "auto":
         name = _pack_name(asked, folder)
-        return name, find_pack(name)
-    others = [one for one in pack.spec.recognisers if one != pack.recogniser_name]
+        second = find_pack(name)
+        if second.recogniser.sha256 in (teacher, pack.recogniser.sha256):
+            raise PackError(
+                f"the recogniser of {second.name} is the judge already, or teaches the LoRA",
+                where="[guards] second_pack",
+                expected="a third recogniser: the one that teaches, the judge and the second judge differ",
+                next_command="choose another guards.second_pack in vultus.toml, or none",
+            )
+        return name, second
+    others = [
+        name
+        for name, one in pack.spec.recognisers.items()
+        if name != pack.recogniser_name and one.sha256 != teacher
+    ]
     if not others:
         return None
     plain = pack_name.removesuffix(f":{pack.recogniser_name}")
@@ -136,6 +162,14 @@ def _eye(plan: RunSpec, workspace: Workspace) -> EyeFile | None:
     return None
 
 
+def _listed(frozen: Frozen) -> list[Row]:
+    """The pictures of a frozen manifest as a folder would be listed."""
+    return [
+        (row["name"], row["content_id"], content_id(row["caption"].encode()))
+        for row in frozen.manifest["pictures"]
+    ]
+
+
 def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:
     needed = plan.curate.references_min + plan.curate.training_min
     if len(pictures) >= needed:
@@ -150,6 +184,20 @@ def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:
         f" {plan.curate.training_min} to train on; 30 or more serve better",
         next_command=f"put pictures of the persona into {folder} and run the same command again",
     )
+
+
+def _refuse_own_judge(plan: RunSpec, pack: Pack) -> None:
+    """Whoever is taught by a recogniser is not measured by it: its likeness rises by construction."""
+    if plan.train.identity_weight <= 0:
+        return
+    taught = find_pack(plan.train.identity_recogniser)
+    if taught.recogniser.sha256 == pack.recogniser.sha256:
+        raise PackError(
+            f"the recogniser of {pack.name} would teach the LoRA and measure it",
+            where="[train] identity_recogniser",
+            expected="another recogniser than that of face_pack",
+            next_command="choose another train.identity_recogniser in vultus.toml",
+        )
 
 
 def _pack_name(name: str, folder: Path) -> str:

@@ -29,6 +29,7 @@ from vultus.training.checks import contradictions
 from vultus.training.records import TrainSpec
 
 PLAN_FILE = "vultus.toml"
+CLOCK_BLOCKS_MIN = 4
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,26 @@ class GuardSettings:
 
 
 @dataclass(frozen=True)
+class ClockSpec:
+    """Likeness as the clock of the training: every checkpoint is rendered and scored before the training goes on."""
+
+    blocks: int = setting(
+        0,
+        help="blocks of the panel that are rendered and scored at every checkpoint while the training goes on;"
+        " it stops when nothing is gained. 0 = off: the whole training first",
+        low=0,
+        high=10_000,
+    )
+    strength: float = setting(1.0, help="LoRA strength of those renders", low=0.01, high=4.0)
+    patience: int = setting(
+        2, help="checkpoints in a row without a gain beyond noise that end the training", low=1
+    )
+    confidence: float = setting(
+        0.90, help="confidence of the interval that tells a gain from noise", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
 class MachineSpec:
     """What does the work. None of this enters a key: it changes the speed, not the question."""
 
@@ -153,12 +174,18 @@ class RunSpec:
         help="base models to render with: standin/<name>, a diffusers folder or one .safetensors file",
     )
     training_base: str = setting("", help="base the LoRA is trained on; empty = the first of bases")
+    dataset: str = setting(
+        "",
+        help="a dataset frozen with `vultus dataset freeze` to train on: its folder, or DATASET/frozen/DIGEST;"
+        " empty = curate the pictures folder",
+    )
     face_pack: str = setting("standin", help="face pack that measures: a name or a folder")
     seed: int = setting(1, help="seed of every random stream of the run", low=0, high=2**31 - 1)
     trainer: str = setting("native", help="who trains", choices=lambda: TRAINERS.names())
     renderer: str = setting("diffusers", help="who renders", choices=lambda: RENDERERS.names())
     curate: CurateSpec = field(default_factory=CurateSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
+    clock: ClockSpec = field(default_factory=ClockSpec)
     render: RenderSpec = field(default_factory=RenderSpec)
     panel: Blocks = field(default_factory=Blocks)
     confirm: Blocks = field(default_factory=Blocks)
@@ -200,6 +227,14 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths may not be negative")
     if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
         faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
+    if plan.clock.blocks and plan.trains_on not in plan.bases:
+        faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
+    if plan.clock.blocks and plan.trainer == "kohya":
+        faults.append(f"{where}: [clock] needs a trainer that goes on exactly: native, not kohya")
+    if 0 < plan.clock.blocks < CLOCK_BLOCKS_MIN:
+        faults.append(
+            f"{where}: [clock] blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise"
+        )
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
@@ -243,6 +278,7 @@ __all__ = [
     "PERSONA_WORD",
     "PLAN_FILE",
     "Blocks",
+    "ClockSpec",
     "GateSettings",
     "GuardSettings",
     "MachineSpec",

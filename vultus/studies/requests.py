@@ -18,15 +18,18 @@ from typing import Any
 from vultus.core.errors import WeightsError
 from vultus.core.seeds import seed_of
 from vultus.core.weights import read_header
-from vultus.datasets.manifest import reference_digest, training_digest
+from vultus.datasets.freeze import Frozen
+from vultus.datasets.manifest import reference_digest
 from vultus.datasets.records import Dataset
 from vultus.faces.packs import Pack
 from vultus.scoring.ceiling import widths_for
+from vultus.steps.kinds.train import CARRIED, training_inputs
 from vultus.steps.orders import Done, Order, step_of
 from vultus.studies import cost
 from vultus.studies.bases import Base
 from vultus.studies.given import Given
 from vultus.sweeps.cells import Block
+from vultus.training.lora_file import RECOGNISERS_KEY
 
 CURATE_COST = 60.0
 READ_COST = 4.0
@@ -36,9 +39,6 @@ START_COST = 2500.0
 """Starting a worker, loading a base, caching latents: ten seconds for the stand-in, one or two minutes for SDXL."""
 
 DECODE_COST = 4.0
-
-RECOGNISERS_KEY = "vultus_recognisers"
-"""Metadata of a weight file: sha256 of the recognisers (or digests of packs) in its loss, with commas between."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,9 @@ class Checkpoint:
 
 
 def curate_order(given: Given) -> Order:
-    """Curate the pictures as they were listed."""
+    """Curate the pictures as they were listed, or take over what the user froze."""
+    if given.frozen is not None:
+        return _adopt_order(given, given.frozen)
     inputs = {
         "pictures": [list(row) for row in given.pictures],
         "persona": asdict(given.persona),
@@ -68,22 +70,53 @@ def curate_order(given: Given) -> Order:
     )
 
 
-def train_order(given: Given, dataset: Dataset, frozen: Done) -> Order:
-    """Train on the training side of the frozen dataset."""
-    plan = given.plan
+def _adopt_order(given: Given, frozen: Frozen) -> Order:
     inputs = {
+        "manifest": frozen.digest,
+        "persona": asdict(given.persona),
+        "pack": given.pack.digest,
+    }
+    return Order(
+        step_of("adopt", inputs),
+        {"library": frozen.path.parents[2]},
+        given.hints,
+        units=len(given.pictures),
+        cost=CURATE_COST,
+    )
+
+
+def train_order(
+    given: Given,
+    dataset: Dataset,
+    frozen: Done,
+    part: tuple[int, int] | None = None,
+    after: Done | None = None,
+) -> Order:
+    """Train on the training side of the frozen dataset.
+
+    `part` = (first, last) asks for the steps after `first` up to `last` alone, going on from what the part `after`
+    left.
+    """
+    plan = given.plan
+    inputs: dict[str, Any] = {
         "trainer": plan.trainer,
         "base": given.training_base.digest,
-        "training": training_digest(dataset),
+        **training_inputs(plan.train, dataset, plan.trainer),
         "spec": _table(plan.train),
         "seed": seed_of("train", plan.seed),
     }
     files = {"base": given.training_base.path, "dataset": frozen.files["dataset"]}
+    units = plan.train.steps
+    if part is not None:
+        inputs |= {"first": part[0], "until": part[1], "after": "" if after is None else after.key}
+        units = part[1] - part[0]
+    if after is not None:
+        files |= {n: after.files[file] for n, file in CARRIED.items() if file in after.files}
     return Order(
         step_of("train", inputs),
         files,
         given.hints,
-        units=plan.train.steps,
+        units=units,
         cost=train_cost(given),
         start=START_COST,
     )
@@ -297,6 +330,10 @@ def total_cost(given: Given, lanes: int) -> float:
     swept = cost.planned_renders(given) * one_render
     fresh = (cost.confirm_renders(given) + cost.row_renders(given)) * one_render
     curated = len(given.pictures) * CURATE_COST
+    if given.plan.clock.blocks:  # part by part, with renders between: nothing is beside it
+        parts = len(given.plan.train.checkpoint_steps)
+        training += (parts - 1) * START_COST + parts * given.plan.clock.blocks * one_render
+        return curated + training + (beside + swept + fresh) / lanes
     if lanes > 1:
         return curated + max(training, beside) + (swept + fresh) / lanes
     return curated + training + beside + swept + fresh

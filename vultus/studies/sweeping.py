@@ -6,17 +6,25 @@ of the same blocks. What chose a cell is never what is reported of it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from vultus.datasets.records import Dataset
 from vultus.scoring.records import CellScore
-from vultus.steps.kinds.measure import read_faces
 from vultus.steps.orders import Done, Task
 from vultus.studies import cost, requests
-from vultus.studies.looking import Look, Run, freeze, look, look_row, one, refuse_no_scale
+from vultus.studies.looking import (
+    Look,
+    Run,
+    freeze,
+    look,
+    look_row,
+    one,
+    points_of,
+    refuse_no_scale,
+    scores_of,
+)
 from vultus.studies.outcome import CellOutcome, Scale
 from vultus.studies.requests import Checkpoint, Faces
 from vultus.sweeps.allocate import ALLOCATORS, Batch, Budget, Rules
@@ -35,7 +43,10 @@ def sweep(
     def make(batches: Sequence[Batch]) -> list[Part]:
         return make_parts(at, sound, checkpoints, batches)
 
-    cells = [cell for cell in given.cells if cell.base in sound]
+    by_step = {one.step for one in checkpoints}
+
+    # a training that was stopped early has fewer checkpoints than the plan
+    cells = [c for c in given.cells if c.base in sound and c.checkpoint in by_step]
     spec = given.plan.sweep
     rules = Rules(spec.finalists, spec.indifference_m10, seed=given.plan.seed)
     allocator = ALLOCATORS.get(spec.allocator)(rules)
@@ -83,7 +94,7 @@ def make_parts(
     parts = []
     for batch in batches:
         shown = seen[batch.cell]
-        points = _points(sound[batch.cell.base][0], shown.faces)
+        points = points_of(sound[batch.cell.base][0], shown.faces)
         by_block = dict(zip(batch.blocks, points, strict=True))
         parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
     return parts
@@ -115,19 +126,6 @@ def whole_row(
     return sum(len(batch.blocks) for batch in batches)
 
 
-def _points(scale: Scale, faces: Done) -> list[float]:
-    """m10 of each render; a missing face counts 0 points."""
-    points = []
-    files = (faces.files[name] for name in ("emb.npy", "states.json", "faces.json"))
-    for emb, _, facing in read_faces(*files):
-        if emb is None:
-            points.append(0.0)
-        else:
-            cosine = scale.yardstick.cosines(emb[None], [facing])
-            points.append(float(scale.yardstick.points(cosine)[0]))
-    return points
-
-
 def score(
     at: Run,
     sound: dict[str, tuple[Scale, Done]],
@@ -155,14 +153,9 @@ def score(
         asked.append(cells)
     outcomes = []
     for cells, done in zip(asked, at.pool.run(tasks), strict=True):
-        for (cell, parts), score in zip(cells, _scores(done), strict=True):
+        for (cell, parts), score in zip(cells, scores_of(done), strict=True):
             outcomes.append(_outcome(cell, score, parts, panel))
     return outcomes
-
-
-def _scores(done: Done) -> list[CellScore]:
-    table = json.loads(done.files["scores.json"].read_text(encoding="utf-8"))
-    return [CellScore.from_json(row) for row in table]
 
 
 def _outcome(
@@ -234,7 +227,7 @@ def confirm(
         rows = [[Faces(seen.faces, tuple(blocks))] for _, seen in measured]
         used = requests.recognisers_used([by_step[cell.checkpoint] for cell in mine])
         order = requests.score_order(given, done, rows, used)
-        scored = _scores(at.pool.run([Task(one(at, requests.share_cost(order, 0.0)))])[0])
+        scored = scores_of(at.pool.run([Task(one(at, requests.share_cost(order, 0.0)))])[0])
         for (cell, seen), value in zip(measured, scored, strict=True):
             part = Part(cell, everything, seen.renders, seen.faces, {})
             outcome = _outcome(cell, value, [part], blocks)
