@@ -247,6 +247,6 @@ class RunReport:
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
-    ticks: tuple[Tick, ...] = ()
     guards: tuple[GuardView, ...] = ()
     second: SecondView | None = None
+    ticks: tuple[Tick, ...] = ()

@@ -73,9 +73,9 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         ),
         facts=_facts(outcome),
         ceiling=outcome.ceiling,
-        ticks=outcome.ticks,
         guards=guard_views(outcome),
         second=second_view(outcome),
+        ticks=outcome.ticks,
         environment=outcome.environment,
         limits=(
             *_rivals(outcome),

@@ -115,14 +115,28 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
 def _second_judge(
     plan: RunSpec, pack_name: str, pack: Pack, folder: Path
 ) -> tuple[str, Pack] | None:
-    """The second judge; `auto` takes another recogniser of the same pack, if it has one."""
+    """The second judge; `auto` takes another recogniser of the same pack, if it has one that teaches nobody."""
     asked = plan.guards.second_pack
     if asked == "none":
         return None
+    taught = plan.train.identity_weight > 0
+    teacher = find_pack(plan.train.identity_recogniser).recogniser.sha256 if taught else ""
     if asked != "auto":
         name = _pack_name(asked, folder)
-        return name, find_pack(name)
-    others = [one for one in pack.spec.recognisers if one != pack.recogniser_name]
+        second = find_pack(name)
+        if second.recogniser.sha256 in (teacher, pack.recogniser.sha256):
+            raise PackError(
+                f"the recogniser of {second.name} is the judge already, or teaches the LoRA",
+                where="[guards] second_pack",
+                expected="a third recogniser: the one that teaches, the judge and the second judge differ",
+                next_command="choose another guards.second_pack in vultus.toml, or none",
+            )
+        return name, second
+    others = [
+        name
+        for name, one in pack.spec.recognisers.items()
+        if name != pack.recogniser_name and one.sha256 != teacher
+    ]
     if not others:
         return None
     plain = pack_name.removesuffix(f":{pack.recogniser_name}")

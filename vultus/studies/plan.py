@@ -108,26 +108,6 @@ class GateSettings:
 
 
 @dataclass(frozen=True)
-class ClockSpec:
-    """Likeness as the clock of the training: every checkpoint is rendered and scored before the training goes on."""
-
-    blocks: int = setting(
-        0,
-        help="blocks of the panel that are rendered and scored at every checkpoint while the training goes on;"
-        " it stops when nothing is gained. 0 = off: the whole training first",
-        low=0,
-        high=10_000,
-    )
-    strength: float = setting(1.0, help="LoRA strength of those renders", low=0.01, high=4.0)
-    patience: int = setting(
-        2, help="checkpoints in a row without a gain beyond noise that end the training", low=1
-    )
-    confidence: float = setting(
-        0.90, help="confidence of the interval that tells a gain from noise", low=0.5, high=0.999
-    )
-
-
-@dataclass(frozen=True)
 class GuardSettings:
     """Guard-rails beside m10: what looks at the renders, and a second judge."""
 
@@ -151,6 +131,26 @@ class GuardSettings:
         " 0 = leakage is not measured",
         low=0,
         high=100,
+    )
+
+
+@dataclass(frozen=True)
+class ClockSpec:
+    """Likeness as the clock of the training: every checkpoint is rendered and scored before the training goes on."""
+
+    blocks: int = setting(
+        0,
+        help="blocks of the panel that are rendered and scored at every checkpoint while the training goes on;"
+        " it stops when nothing is gained. 0 = off: the whole training first",
+        low=0,
+        high=10_000,
+    )
+    strength: float = setting(1.0, help="LoRA strength of those renders", low=0.01, high=4.0)
+    patience: int = setting(
+        2, help="checkpoints in a row without a gain beyond noise that end the training", low=1
+    )
+    confidence: float = setting(
+        0.90, help="confidence of the interval that tells a gain from noise", low=0.5, high=0.999
     )
 
 
@@ -225,6 +225,8 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
+        faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
     if plan.clock.blocks and plan.trains_on not in plan.bases:
         faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
     if plan.clock.blocks and plan.trainer == "kohya":
@@ -233,8 +235,6 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(
             f"{where}: [clock] blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise"
         )
-    if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
-        faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()

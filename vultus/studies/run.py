@@ -53,13 +53,13 @@ def run(
     learnt = _learn(at, dataset, frozen)
     sound = {scale.base: (scale, done) for scale, done in learnt.scales if not scale.refused}
     swept = sweep(at, sound, learnt.checkpoints)
-
+    used = requests.recognisers_used(learnt.checkpoints)
     confirmed = confirm(at, dataset, frozen, swept.finalists, learnt.checkpoints)
     choice = pick(at, swept, confirmed)
     row = whole_row(at, sound, learnt.checkpoints, swept, choice.chosen)
     guards = guard(at, dataset, frozen, confirmed, choice.chosen, learnt.checkpoints)
     second = second_judge(at, dataset, frozen, confirmed, choice.chosen)
-    cells = score(at, sound, swept, learnt.alone, requests.recognisers_used(learnt.checkpoints))
+    cells = score(at, sound, swept, learnt.alone, used)
     fresh = confirmed.finalists[choice.chosen]
     stages, places = _looked_back(given, at.keys)
     return Outcome(

@@ -43,9 +43,10 @@ def sweep(
     def make(batches: Sequence[Batch]) -> list[Part]:
         return make_parts(at, sound, checkpoints, batches)
 
+    by_step = {one.step for one in checkpoints}
+
     # a training that was stopped early has fewer checkpoints than the plan
-    there = {one.step for one in checkpoints}
-    cells = [c for c in given.cells if c.base in sound and c.checkpoint in there]
+    cells = [c for c in given.cells if c.base in sound and c.checkpoint in by_step]
     spec = given.plan.sweep
     rules = Rules(spec.finalists, spec.indifference_m10, seed=given.plan.seed)
     allocator = ALLOCATORS.get(spec.allocator)(rules)
