@@ -26,7 +26,7 @@ __all__ = ["PINS", "measure_peers"]
 
 PINS = {
     "imagehash": ["imagehash==4.3.2"],
-    "pdqhash": ["pdqhash==0.2.8"],
+    "pdqhash": ["pdqhash==0.2.8", "numpy==2.4.6", "pillow==13.0.0"],
     "cleanvision": ["cleanvision==0.3.7"],
     "imagededup": ["imagededup==0.3.3"],
 }
@@ -94,7 +94,8 @@ def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
     uv = shutil.which("uv") or str(Path(".tools/bin/uv"))
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vultus-bench" / tool
     python = home / "bin" / "python"
-    if (home / "ready").is_file():
+    ready = home / "ready"
+    if ready.is_file() and ready.read_text(encoding="utf-8") == " ".join(pins):
         return str(python), ""
     try:
         subprocess.run(
@@ -114,5 +115,5 @@ def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
     except (OSError, subprocess.SubprocessError) as fault:
         told = getattr(fault, "stderr", None) or str(fault)
         return None, " ".join(str(told).split())[-200:]
-    (home / "ready").write_text("", encoding="utf-8")
+    ready.write_text(" ".join(pins), encoding="utf-8")
     return str(python), ""
