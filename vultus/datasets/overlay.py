@@ -41,6 +41,7 @@ BLUR_TILES: Final = 0.25
 """Sigma of the blur that is taken off, in tiles: coarser than features of a face, finer than its shading."""
 REACH_PX: Final = 8
 MOVED_NCC: Final = 0.85
+HOPELESS: Final = 0.3
 TOGETHER_PX: Final = 1.5
 TWO_WAYS: Final = 0.1
 MOST_ENLARGED: Final = 1.5
@@ -109,6 +110,10 @@ def lay_over(a: Grey, b: Grey, matrix: Affine, working_a_px: Size, working_b_px:
     still = _warped(frame, np.column_stack([scale, np.zeros(2)]), width, height)
     onto = np.column_stack([scale @ onto[:, :2], scale @ onto[:, 2]])
     laid = _lay(_detail(still), moving, onto)
+    ncc, places = _tile_correlations(laid.fine, laid.other, laid.covered)
+    if len(ncc) < FEWEST_TILES or (ncc >= TILE_NCC).mean() < HOPELESS:
+        # Nearly every pair of two photographs ends here: a map that is a few pixels off costs a copy less.
+        return _unlike(matrix, ncc, overlap_a, overlap_b)
     flow = _flow(laid)
     if flow is not None and MOVE_AGAIN_PX <= flow.reach_px <= MOST_SETTLED_PX:
         onto = _less(onto, flow.matrix)
@@ -117,14 +122,18 @@ def lay_over(a: Grey, b: Grey, matrix: Affine, working_a_px: Size, working_b_px:
         settled = _after(_scaled(np.linalg.inv(scale)), onto)
         settled = invert_affine(settled) if moving is b else settled
         matrix = _after(_scaled(np.linalg.inv(out)), _after(settled, _scaled(np.linalg.inv(into))))
-    ncc, places = _tile_correlations(laid.fine, laid.other, laid.covered)
-    if len(ncc) < FEWEST_TILES:
-        return Overlay(matrix, 0.0, 0.0, 0.0, 0.0, 0.0, len(ncc), overlap_a, overlap_b)
+        ncc, places = _tile_correlations(laid.fine, laid.other, laid.covered)
+        if len(ncc) < FEWEST_TILES:
+            return _unlike(matrix, ncc, overlap_a, overlap_b)
     agreeing = float((ncc >= TILE_NCC).mean())
     worst, typical = (float(v) for v in np.quantile(ncc, (0.1, 0.5)))
     moved = _moved(laid.fine, laid.other, places[ncc < TILE_NCC]) / len(ncc)
     strain = 0.0 if flow is None else flow.strain_px
     return Overlay(matrix, agreeing, typical, worst, moved, strain, len(ncc), overlap_a, overlap_b)
+
+
+def _unlike(matrix: Affine, ncc: Floats, overlap_a: float, overlap_b: float) -> Overlay:
+    return Overlay(matrix, 0.0, 0.0, 0.0, 0.0, 0.0, len(ncc), overlap_a, overlap_b)
 
 
 def _scaled(linear: npt.NDArray[np.float64]) -> Affine:
@@ -266,12 +275,10 @@ def _moved(a: Floats, b: Floats, places: npt.NDArray[np.int64]) -> int:
     import cv2
 
     found: list[tuple[int, int, float, float]] = []
-    for top, left in places:
+    for top, left in places[_two_way(a, places)]:
         tile = a[top : top + TILE_PX, left : left + TILE_PX]
         up, back = max(0, top - REACH_PX), max(0, left - REACH_PX)
         around = b[up : top + TILE_PX + REACH_PX, back : left + TILE_PX + REACH_PX]
-        if tile.std() < FLAT_LEVELS or min(around.shape) < TILE_PX or not _is_two_way(tile):
-            continue
         fits = cv2.matchTemplate(around, tile, cv2.TM_CCOEFF_NORMED)
         _, best, _, (x, y) = cv2.minMaxLoc(fits)
         dx, dy = float(x - (left - back)), float(y - (top - up))
@@ -285,12 +292,18 @@ def _moved(a: Floats, b: Floats, places: npt.NDArray[np.int64]) -> int:
     return int(((near & alike).sum(axis=1) >= 2).sum())
 
 
-def _is_two_way(tile: Floats) -> bool:
-    """Whether a tile has structure in both directions: the weaker one at least a tenth of the stronger."""
-    gy, gx = np.gradient(tile)
-    xx, xy, yy = float((gx * gx).sum()), float((gx * gy).sum()), float((gy * gy).sum())
-    middle, reach = 0.5 * (xx + yy), float(np.hypot(0.5 * (xx - yy), xy))
-    return middle - reach >= TWO_WAYS * (middle + reach)
+def _two_way(a: Floats, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which tiles have structure, and in both directions: the weaker one at least a tenth of the stronger."""
+    import cv2
+
+    gx = cv2.Sobel(a, cv2.CV_32F, 1, 0, ksize=1)
+    gy = cv2.Sobel(a, cv2.CV_32F, 0, 1, ksize=1)
+    rows, columns = places[:, :1] + np.arange(TILE_PX), places[:, 1:] + np.arange(TILE_PX)
+    spots = rows[:, :, None], columns[:, None, :]
+    xx, xy, yy = ((one[spots]).sum(axis=(1, 2)) for one in (gx * gx, gx * gy, gy * gy))
+    middle, reach = 0.5 * (xx + yy), np.hypot(0.5 * (xx - yy), xy)
+    textured = a[spots].std(axis=(1, 2)) >= FLAT_LEVELS
+    return np.asarray(textured & (middle - reach >= TWO_WAYS * (middle + reach)))
 
 
 def _tiles(grey: Floats) -> Floats:

@@ -41,6 +41,7 @@ __all__ = [
     "packed_parts",
     "unpack",
     "unpacked_rows",
+    "workers",
 ]
 
 KIND: Final = "print/2"
@@ -71,7 +72,6 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
 
     SIFT and decoders leave Python's lock, so threads do; a batch is committed every few seconds.
     """
-    import os
     from concurrent.futures import ThreadPoolExecutor
 
     known = library.measured(KIND)
@@ -79,14 +79,20 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
     waiting = [(one, path) for one, path in sorted(todo.items()) if one not in known]
     done = len(todo) - len(waiting)
     follow(done, len(todo))
-    workers = max(1, min(8, len(os.sched_getaffinity(0))))
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with ThreadPoolExecutor(max_workers=workers()) as pool:
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
             made = pool.map(lambda item: pack(measure_print(load_picture(item[1]).rgb)), batch)
             library.remember(KIND, {one: data for (one, _), data in zip(batch, made, strict=True)})
             done += len(batch)
             follow(done, len(todo))
+
+
+def workers() -> int:
+    """How many threads serve best: one per core that this process may use, up to eight."""
+    import os
+
+    return max(1, min(8, len(os.sched_getaffinity(0))))
 
 
 def pack(one: Print) -> bytes:
