@@ -93,7 +93,7 @@ def change(seen: Sequence[Seen], alter: Callable[[int, Seen], Seen]) -> list[See
 
 PLANTED: dict[str, Callable[[int, Seen, list[Seen], copying.Known], Seen]] = {
     "flat pictures": lambda i, one, all_, known: (
-        replace(one, luma_sd=0.0, luma_mean=0.0) if i < 3 else one
+        replace(one, emb=None, luma_sd=0.0, luma_mean=0.0) if i < 3 else one
     ),
     "adherence": lambda i, one, all_, known: replace(one, obeyed=0.25),
     "framing": lambda i, one, all_, known: replace(one, face_share=(one.face_share or 0) * 1.8),

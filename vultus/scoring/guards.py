@@ -241,7 +241,7 @@ def _said(found: Guard, words: str) -> Guard:
 
 
 def _is_flat(one: Seen) -> bool:
-    return one.luma_sd < FLAT_SD
+    return one.emb is None and one.luma_sd < FLAT_SD  # where a face was measured there is a picture
 
 
 def _blocks(chosen: Sequence[Seen], base: Sequence[Seen]) -> list[tuple[Seen, Seen]]:
