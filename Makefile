@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools bench-training lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools bench-training bench-gpu bench-sweep bench-sweep-kills lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -63,8 +63,17 @@ bench-truth: setup ## Do intervals cover, does the gate certify what it should (
 	$(ONE_THREAD) $(PYTHON) -m bench.truth.measure $(ARGS)
 bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figures to bench/results; Ray: VULTUS_EXTRAS=ray)
 	$(PYTHON) -m bench.jobs.measure $(ARGS)
-bench-training: setup ## Overhead of a step, 50 kills, predicted bytes, merged weights (figures to bench/results)
+bench-training: setup ## Overhead, 50 kills, bytes, merged weights; the ladder of levers; a peer (figures to bench/results; 35 minutes)
 	$(ONE_THREAD) $(PYTHON) -m bench.training.measure $(ARGS)
+	$(ONE_THREAD) $(PYTHON) -m bench.training.rungs
+	$(ONE_THREAD) $(PYTHON) -m bench.training.peers
+bench-gpu: setup ## Peak memory and seconds per step of full-size SDXL on a card, against the plan (without one: a toy, to its end)
+	$(PYTHON) -m bench.gpu.measure $(ARGS)
+
+bench-sweep: setup ## Overhead of a sweep above UNet and VAE time, against reloading per cell (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.sweep.measure $(ARGS)
+bench-sweep-kills: setup ## A hundred kills -9 of a sweep at random points: same report, nothing made twice
+	$(ONE_THREAD) $(PYTHON) -m bench.sweep.kills $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

@@ -22,6 +22,15 @@ ARMS = {
     "adamw, encoders": replace(SPEC, text_encoders=True, conv_rank=2),
     "prodigy": replace(SPEC, optimizer="prodigy", slice_p=11),
     "prodigy, encoders": replace(SPEC, optimizer="prodigy", text_encoders=True, accumulate=2),
+    "identity, views, face weight": replace(
+        SPEC,
+        views="added",
+        view_enlarge_max=16.0,
+        face_weight=10.0,
+        identity_weight=0.5,
+        identity_recogniser="standin:b",
+        identity_min_latents=2.0,
+    ),
     "prodigy_plus, encoders": replace(SPEC, optimizer="prodigy_plus", text_encoders=True),
 }
 STATE_EVERY = 3
@@ -87,7 +96,11 @@ def kill_and_compare(kills: int) -> dict[str, Any]:
         folder = Path(name)
         base = write_tiny_base(folder / "base", "kl")
         paths = write_pictures(folder / "pictures", 5)
-        pictures = [TrainPicture(p, f"photo of woman {i}", (64, 64)) for i, p in enumerate(paths)]
+        points = ((24.0, 26.0), (40.0, 26.0), (32.0, 35.0), (26.0, 42.0), (38.0, 42.0))
+        face: Any = {"faces": ((16.0, 16.0, 48.0, 48.0),), "points": points}
+        pictures = [
+            TrainPicture(p, f"photo of woman {i}", (64, 64), **face) for i, p in enumerate(paths)
+        ]
         shares = [kills // len(ARMS) + (i < kills % len(ARMS)) for i in range(len(ARMS))]
         for (arm, spec), share in zip(ARMS.items(), shares, strict=True):
             equal = _arm(spec, base, pictures, share, folder / arm.replace(", ", "-"))

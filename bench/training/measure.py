@@ -6,7 +6,7 @@ Notation
     ratio      CPU seconds of our step / of the bare one (the same UNet with the same LoRA, forward, backward,
                optimizer on tensors that lie ready), taken in turns in one process
     interval   2.5 % and 97.5 % quantile of the median ratio over 2000 bootstrap samples of the pairs
-Peers and identity per training second are not measured here.
+The ladder of levers is in `rungs`, identity per training second against a peer in `peers`.
 """
 
 from __future__ import annotations
@@ -68,14 +68,15 @@ def _bare(bench: Bench) -> Any:
 
     def step() -> None:
         bench.optimizer.zero_grad(set_to_none=True)
-        guess = bench.parts.unet(
-            x_t,
-            t,
-            encoder_hidden_states=text.text,
-            added_cond_kwargs={"text_embeds": text.pooled, "time_ids": ids},
-            return_dict=False,
-        )[0]
-        torch.nn.functional.mse_loss(guess, eps).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bench.spec.precision != "fp32"):
+            guess = bench.parts.unet(
+                x_t,
+                t,
+                encoder_hidden_states=text.text,
+                added_cond_kwargs={"text_embeds": text.pooled, "time_ids": ids},
+                return_dict=False,
+            )[0]
+        torch.nn.functional.mse_loss(guess.float(), eps).backward()
         bench.optimizer.step()
 
     return step
@@ -87,14 +88,34 @@ def overhead(pairs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name:
         pictures = some_pictures(Path(name), 16, 128)
         bench = recipe._prepare(spec, BASE, pictures, 1, torch.device("cpu"))
+    return _in_turns(bench, pairs)
+
+
+def full_overhead(pairs: int) -> dict[str, Any]:
+    """The same with SDXL's full shape at 256 px, random weights in bf16: minutes, and 8 GiB."""
+    from bench.gpu.measure import full_parts, make_bench
+
+    spec = TrainSpec(
+        rank=16,
+        alpha=16.0,
+        batch=1,
+        resolution_px=256,
+        precision="bf16",
+        gradient_checkpointing=True,
+    )
+    device = torch.device("cpu")
+    return _in_turns(make_bench(spec, full_parts(device), device), pairs, warm=1)
+
+
+def _in_turns(bench: Bench, pairs: int, warm: int = 3) -> dict[str, Any]:
     bare = _bare(bench)
     seconds: dict[str, list[float]] = {"ours": [], "bare": []}
-    for i in range(pairs + 3):
+    for i in range(pairs + warm):
         order = ("ours", "bare") if i % 2 else ("bare", "ours")
         for which in order:
             began = time.process_time()
             train_step(bench, i) if which == "ours" else bare()
-            if i >= 3:  # the first ones warm caches
+            if i >= warm:  # the first ones warm caches
                 seconds[which].append(time.process_time() - began)
     ratios = np.array(seconds["ours"]) / np.array(seconds["bare"])
     draw = stream("bench", "training", "bootstrap")
@@ -172,13 +193,20 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=40, help="pairs of steps timed")
     parts: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
         "step_overhead_standin": lambda args: overhead(args.pairs),
+        "step_overhead_full_size": lambda args: full_overhead(args.full_pairs),
         "kills": lambda args: kill_and_compare(args.kills),
         "merged_relative_difference_fp32": lambda args: merged_differences(),
         "sdxl_rank_16": lambda args: predicted_bytes(),
         "preset_plans_gib": lambda args: preset_plans(),
     }
+    parser.add_argument("--full-pairs", type=int, default=4, help="pairs of full-size steps timed")
+    usual = [name for name in parts if name != "step_overhead_full_size"]
     parser.add_argument(
-        "--parts", nargs="+", choices=parts, default=list(parts), help="only these; others stay"
+        "--parts",
+        nargs="+",
+        choices=parts,
+        default=usual,
+        help="only these, others stay; step_overhead_full_size (8 GiB, minutes) is asked for by name",
     )
     args = parser.parse_args()
     began = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.reports.sample import sample_report
+from vultus.reports.clock import clock_chart
 from vultus.reports.figures import checkpoint_chart, loss_chart, scale_chart, strength_chart
 from vultus.reports.plot import Frame, spread_apart, ticks
 from vultus.reports.records import CellView, Curve, RunReport, YardstickView
 from vultus.stats.estimate import Estimate
+from vultus.studies.outcome import Tick
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +108,15 @@ def test_a_loss_curve_is_smoothed_but_not_moved(tmp_path: Path) -> None:
     assert smooth is not None
     heights = {float(pair.split(",")[1]) for pair in smooth[1].split()}
     assert max(heights) - min(heights) < 12.0
+
+
+def test_the_clock_shows_every_checkpoint_with_its_interval() -> None:
+    ticks = [
+        Tick(100, Estimate(1.0, 0.2, 1.8, "m10", 12), None, None),
+        Tick(200, Estimate(4.0, 3.1, 4.9, "m10", 12), Estimate(3.0, 2.0, 4.0, "m10", 12), None),
+        Tick(300, Estimate(4.2, -math.inf, math.inf, "m10", 1), None, None),
+    ]
+    drawing = str(clock_chart(ticks))
+    assert drawing.count("<circle") == 3
+    assert drawing.count("line other") == 2, "an interval that is unknown is not drawn"
+    assert all(f">{tick.step}<" in drawing for tick in ticks)

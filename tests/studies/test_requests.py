@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vultus.core.errors import PackError
 from vultus.studies.given import Given, gather
 from vultus.studies.requests import Checkpoint, curate_order, render_order, total_cost
 from vultus.studies.workspace import Workspace
@@ -86,6 +87,20 @@ def test_every_picture_and_caption_enters_the_curation_key(given: Given) -> None
     renamed = replace(given, persona=replace(given.persona, trigger="zkz"))
     keys = {curate_order(one).step.key for one in (given, fewer, recaptioned, renamed)}
     assert len(keys) == 4
+
+
+def test_who_teaches_does_not_measure(tmp_path: Path) -> None:
+    """An identity loss by the pack of the run is refused before anything is started; by another one it is not."""
+    folder = make_workspace(tmp_path / "ada", pictures=18)
+    plan = folder / "vultus.toml"
+    text = plan.read_text("utf-8").replace('face_pack = "pack"', 'face_pack = "standin"')
+    taught = 'identity_weight = 0.1\nidentity_recogniser = "standin:NAME"\n[render]'
+    assert text.count("[render]") == 1
+    plan.write_text(text.replace("[render]", taught.replace("NAME", "a")), "utf-8")
+    with pytest.raises(PackError, match="would teach the LoRA and measure it"):
+        gather(Workspace(folder))
+    plan.write_text(text.replace("[render]", taught.replace("NAME", "b")), "utf-8")
+    assert gather(Workspace(folder)).plan.train.identity_recogniser == "standin:b"
 
 
 def test_two_lanes_cost_less_time_than_one(given: Given) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from vultus.core.errors import TrainingError
 from vultus.core.weights import read_header
 from vultus.training.ladder import RUNGS, apply_rungs, next_rung, read_rungs
 from vultus.training.native import recipe
-from vultus.training.native.step import Bench, train_step
+from vultus.training.native.step import Bench, probe, train_step
 from vultus.training.records import TrainPicture, TrainSpec
 
 SPEC = TrainSpec(
@@ -33,6 +34,48 @@ def test_the_ladder_is_walked_to_its_end() -> None:
     assert (spec.split, spec.slice_p, spec.text_encoders) == (4, 11, False)
     assert [rung.name for rung in RUNGS if rung.keeps_state] == names[:2] + names[3:4]
     assert apply_rungs(replace(SPEC, optimizer="prodigy", text_encoders=True), names) == spec
+
+
+def test_a_coarser_base_is_the_last_thing_given_up() -> None:
+    spec = replace(SPEC, precision="bf16", batch=1)
+    names = []
+    while (rung := next_rung(spec)) is not None:
+        names.append(rung.name)
+        spec = apply_rungs(spec, [rung.name])
+    assert names == ["checkpointing", "adamw8bit", "fp8_base"]
+    assert spec.precision == "fp8"
+    assert next_rung(replace(spec, precision="bf16", dora=True)) is None
+
+
+def test_a_base_in_fp8_trains_and_takes_a_quarter(
+    tiny_base: Path, pictures: list[TrainPicture], tmp_path: Path
+) -> None:
+    """Its weights are eight bits wide between the layers' turns, the LoRA is not, and the loss is nearly the same."""
+    spec = replace(SPEC, precision="fp8", gradient_checkpointing=True, save_precision="fp32")
+    bench = recipe._prepare(spec, tiny_base, pictures, 3, torch.device("cpu"))
+    train_step(bench, 0)
+    kinds = {p.dtype for p in bench.parts.unet.parameters() if not p.requires_grad}
+    assert torch.float8_e4m3fn in kinds and torch.float32 not in kinds
+    assert {p.dtype for p in bench.parameters} == {torch.float32}
+    coarse = recipe.train(spec, tiny_base, pictures, tmp_path / "fp8", 3)
+    fine = recipe.train(replace(spec, precision="bf16"), tiny_base, pictures, tmp_path / "bf16", 3)
+    one, two = (np.array([loss for _, loss in run.losses]) for run in (coarse, fine))
+    assert len(one) == 6
+    assert np.abs(one / two - 1).max() < 0.1
+    assert not np.array_equal(one, two)
+
+
+def test_the_probe_changes_nothing(tiny_base: Path, pictures: list[TrainPicture]) -> None:
+    """It sees the largest bucket with the optimizer's memory held, and a training goes on as if it had not been."""
+    wide = replace(pictures[0], crop=(0, 0, 64, 32))
+    seen = [replace(picture, crop=None) for picture in pictures[1:]] + [wide]
+    benches = [recipe._prepare(SPEC, tiny_base, seen, 3, torch.device("cpu")) for _ in range(2)]
+    assert len(benches[0].views.buckets) == 2
+    assert benches[0].optimizer_bytes > 0
+    probe(benches[0])
+    assert all(p.grad is None for p in benches[0].parameters)
+    assert not benches[0].optimizer.state
+    assert train_step(benches[0], 0) == train_step(benches[1], 0)
 
 
 class Greedy:

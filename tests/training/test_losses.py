@@ -115,6 +115,11 @@ def test_a_box_lands_where_the_view_shows_it() -> None:
     assert inside == {(y, x) for y in range(2, 6) for x in range(4, 8)}
     assert float(mask[0, 2, 3]) == pytest.approx(0.5)  # the soft edge: half a latent outside
     assert float(mask[0, 2, 1]) == 0.0
-    # out of sight, or none at all: the whole picture counts
+    # a face of a third of a latent still counts where it is; out of sight nothing does
+    speck = face_mask([(51, 19, 52, 20)], left=32.0, top=8.0, scale=2.0, size=(16, 12), factor_px=8)
+    assert (speck[0] == speck.max()).nonzero().tolist() == [[2, 4]]
     hidden = face_mask([(0, 0, 8, 8)], left=32.0, top=8.0, scale=2.0, size=(16, 12), factor_px=8)
-    assert bool((hidden == 1).all())
+    assert bool((hidden == 0).all())
+    # where no face is known the whole picture counts
+    unknown = face_mask([], left=32.0, top=8.0, scale=2.0, size=(16, 12), factor_px=8)
+    assert bool((unknown == 1).all())

@@ -41,6 +41,9 @@ def lora(tiny_base: Path) -> Lora:
         ({"conv_alpha": 1.0}, "conv_alpha"),
         ({"prior_every": 4}, "no face is weighted"),
         ({"face_weight": 10.0}, "where faces are"),
+        ({"views": "added"}, "views needs to know where faces are, and 1 of 1"),
+        ({"identity_weight": 0.1}, "without a recogniser"),
+        ({"identity_weight": 0.1, "identity_recogniser": "standin:b"}, "identity_weight needs"),
     ],
 )
 def test_contradictions_are_refused_before_a_base_is_loaded(
@@ -51,7 +54,8 @@ def test_contradictions_are_refused_before_a_base_is_loaded(
 
 
 def test_what_fits_is_let_pass() -> None:
-    seen = [PICTURE, replace(PICTURE, faces=((8, 8, 24, 24),))]
+    seen = [replace(PICTURE, faces=((8, 8, 24, 24),))]
+    refuse_contradictions(SPEC, [PICTURE, *seen])
     for spec in (
         SPEC,
         replace(SPEC, optimizer="prodigy", text_learning_rate=1.0, slice_p=11),

@@ -230,7 +230,7 @@ def test_what_cannot_be_trained_is_refused(
 
 
 def test_spec_faults_come_all_at_once() -> None:
-    table = {"rank": 0, "optimiser": "adamw", "precision": "fp8", "steps": 10}
+    table = {"rank": 0, "optimiser": "adamw", "precision": "fp4", "steps": 10}
     with pytest.raises(SpecError) as caught:
         specs.parse(TrainSpec, table, "vultus.toml")
     assert len(caught.value.faults) == 3

@@ -198,7 +198,8 @@ def write_dataset(
     for position, i in enumerate(judged.kept):
         candidate = seen.pictures[i].candidate
         picture = f"pictures/{position:04d}.png"
-        _copy_picture(seen.pictures[i], out / picture, LONGEST_PX)
+        width, height = _copy_picture(seen.pictures[i], out / picture, LONGEST_PX)
+        box, points = _frozen_face(candidate, width / candidate.width_px)
         members.append(
             Member(
                 name=candidate.name,
@@ -209,10 +210,12 @@ def write_dataset(
                 face_share=round(candidate.face_share, 4),
                 face_size=candidate.face_size,
                 facing=candidate.facing,
-                width_px=candidate.width_px,
-                height_px=candidate.height_px,
+                width_px=width,
+                height_px=height,
                 cosine=judged.cosines[candidate.name],
                 lineage=candidate.name,
+                box_px=box,
+                points_px=points,
             )
         )
     np.save(out / EMBEDDINGS, np.stack([_emb(seen, i) for i in judged.kept]))
@@ -232,8 +235,19 @@ def write_dataset(
     return dataset
 
 
-def _copy_picture(picture: Measured, path: Path, longest_px: int) -> None:
-    """Write the decoded picture as PNG; a file that changed since it was measured is refused."""
+def _frozen_face(
+    candidate: Candidate, scale: float
+) -> tuple[tuple[float, float, float, float] | None, tuple[tuple[float, float], ...]]:
+    """Box and points in pixels of the frozen copy, to a hundredth: the last bits differ from machine to machine."""
+    if candidate.box_px is None:
+        return None, ()
+    x0, y0, x1, y1 = (round(edge * scale, 2) for edge in candidate.box_px)
+    points = candidate.points_px or ()
+    return (x0, y0, x1, y1), tuple((round(x * scale, 2), round(y * scale, 2)) for x, y in points)
+
+
+def _copy_picture(picture: Measured, path: Path, longest_px: int) -> tuple[int, int]:
+    """Write the decoded picture as PNG, return its size; a file that changed since it was measured is refused."""
     loaded = load_picture(picture.path)
     if loaded.content_id != picture.candidate.content_id:
         raise DatasetError(
@@ -246,6 +260,7 @@ def _copy_picture(picture: Measured, path: Path, longest_px: int) -> None:
     if max(rgb.shape[:2]) > longest_px:
         rgb, _ = fit_within(rgb, longest_px)
     save_png(path, rgb, xmp_ai=False)
+    return int(rgb.shape[1]), int(rgb.shape[0])
 
 
 __all__ = ["FACE_DROPS", "THUMBNAIL_PX", "Judged", "curate", "judge", "write_dataset"]

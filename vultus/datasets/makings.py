@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,15 @@ from vultus.datasets.readings import Reading, read_library
 from vultus.datasets.records import Entry, Lineage
 from vultus.datasets.stages import Advance, readings_of, rounded, unheard
 from vultus.datasets.video import Film, count_frames, pick, watch
-from vultus.datasets.views import View, ViewsSpec, bucket, cut, face_mask, plan_views
+from vultus.datasets.views import (
+    View,
+    ViewsSpec,
+    bucket,
+    cut,
+    face_mask,
+    plan_views,
+    view_caption,
+)
 from vultus.faces.records import FaceEngine
 from vultus.images.hashing import pixel_id
 from vultus.images.load import load_picture
@@ -183,8 +190,7 @@ def _caption_of(library: Library, parent: Entry, view: View) -> str:
     """The parent's caption with the framing of the view: a face crop of a standing body is a close-up."""
     told = (library.read_stage("captions") or {}).get("captions", {})
     text = str(told.get(parent.name, parent.caption))
-    shown = "close-up" if view.kind == "face" else "half body"
-    return re.sub(r"^(?:close-up|half body|full body)(?= photo)", shown, text)
+    return view_caption(text, view.kind)
 
 
 __all__ = [

@@ -65,25 +65,34 @@ def training_digest(dataset: Dataset) -> str:
     return content_id(canonical(rows).encode())
 
 
+def faces_digest(dataset: Dataset) -> str:
+    """Identify where the faces of the training side are: boxes and points, to a hundredth of a pixel."""
+    rows = [[m.content_id, m.box_px, [list(p) for p in m.points_px]] for m in dataset.training]
+    return content_id(canonical(rows).encode())
+
+
 def reference_digest(dataset: Dataset) -> str:
     """Identify the held-out side: the references and the pack that measured them."""
     rows: list[Any] = [dataset.pack_digest, [member.content_id for member in dataset.references]]
     return content_id(canonical(rows).encode())
 
 
-def _with_crop(member: Member) -> Member:
+def _member(row: Mapping[str, Any]) -> Member:
     """JSON has no tuples."""
-    if member.crop_px is None:
-        return member
-    x0, y0, x1, y1 = member.crop_px
-    return dataclasses.replace(member, crop_px=(x0, y0, x1, y1))
+    box, crop, points = row.get("box_px"), row.get("crop_px"), row.get("points_px", ())
+    found = {
+        "box_px": None if box is None else tuple(box),
+        "crop_px": None if crop is None else tuple(crop),
+        "points_px": tuple(map(tuple, points)),
+    }
+    return Member(**{**row, **found})
 
 
 def _dataset(table: Mapping[str, Any]) -> Dataset:
     return Dataset(
         persona=str(table["persona"]),
         pack_digest=str(table["pack_digest"]),
-        members=tuple(_with_crop(Member(**row)) for row in table["members"]),
+        members=tuple(_member(row) for row in table["members"]),
         drops=tuple(Drop(**row) for row in table["drops"]),
         findings=tuple(Duplicate(**row) for row in table["findings"]),
         notes=tuple(str(note) for note in table["notes"]),
@@ -93,6 +102,7 @@ def _dataset(table: Mapping[str, Any]) -> Dataset:
 __all__ = [
     "EMBEDDINGS",
     "MANIFEST",
+    "faces_digest",
     "read_embeddings",
     "read_manifest",
     "reference_digest",

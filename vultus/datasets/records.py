@@ -234,7 +234,8 @@ class Drop:
 class Member:
     """A picture of the frozen dataset.
 
-    `picture` is the file inside the frozen folder: the decoded, upright picture as PNG.
+    `picture` is the file inside the frozen folder: the decoded, upright picture as PNG; its size, face box and five
+    points are in pixels of that file.
     `cosine` is its leave-one-out similarity to the other kept pictures (unit: cosine).
     `crop_px` is set for a view: the part (x0, y0, x1, y1) of `picture` that is trained on.
     """
@@ -252,6 +253,8 @@ class Member:
     cosine: float
     lineage: str
     crop_px: BoxPx | None = None
+    box_px: tuple[float, float, float, float] | None = None
+    points_px: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

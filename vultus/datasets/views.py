@@ -16,15 +16,15 @@ their parent (lineage "view").
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vultus.core.specs import setting
-from vultus.datasets.readings import Reading
 from vultus.images.geometry import resize
 from vultus.images.records import Rgb
 
@@ -65,6 +65,22 @@ class ViewsSpec:
             )
 
 
+class Framed(Protocol):
+    """What planning looks at of a picture: its name, its size and where its face is (`readings.Reading` is one)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def width_px(self) -> int: ...
+
+    @property
+    def height_px(self) -> int: ...
+
+    @property
+    def box_px(self) -> tuple[float, float, float, float] | None: ...
+
+
 @dataclass(frozen=True)
 class View:
     """One view of one picture."""
@@ -85,7 +101,7 @@ class View:
         return float((self.target[0] * self.target[1] / max(1, (x1 - x0) * (y1 - y0))) ** 0.5)
 
 
-def plan_views(readings: Sequence[Reading], spec: ViewsSpec) -> tuple[list[View], list[str]]:
+def plan_views(readings: Sequence[Framed], spec: ViewsSpec) -> tuple[list[View], list[str]]:
     """The views of every picture, and in words which were left out and why."""
     views: list[View] = []
     left_out: list[str] = []
@@ -127,6 +143,25 @@ def bucket(
     return best
 
 
+_FRAMING = re.compile(
+    r"\b(?:close[- ]?up|half[- ]body|full[- ]body|three[- ]quarters?|head and shoulders|upper body|whole figure)\b",
+    re.IGNORECASE,
+)
+
+
+def view_caption(caption: str, kind: Kind) -> str:
+    """The picture's caption with the framing of a view of it: a face crop of a standing body is a close-up.
+
+    A framing that stands in the caption is replaced, else the new one is put at the end. What else is told of the
+    whole picture (shoes, background) stays.
+    """
+    if kind == "full":
+        return caption
+    shown = "close-up" if kind == "face" else "half body"
+    text, count = _FRAMING.subn(shown, caption, count=1)
+    return text if count else f"{caption}, {shown}".removeprefix(", ")
+
+
 def cut(rgb: Rgb, view: View) -> Rgb:
     """The view's pixels: cropped, then resized to the target (h, w, 3)."""
     x0, y0, x1, y1 = view.crop_px
@@ -154,7 +189,7 @@ def mask_effect(mask: npt.NDArray[np.uint8]) -> float:
     return float(mask.max()) / max(1e-6, float(mask.mean()))
 
 
-def _view(reading: Reading, kind: Kind, spec: ViewsSpec) -> View:
+def _view(reading: Framed, kind: Kind, spec: ViewsSpec) -> View:
     width, height = reading.width_px, reading.height_px
     region = (0.0, 0.0, float(width), float(height))
     if kind != "full" and reading.box_px is not None:
@@ -218,13 +253,14 @@ def _fit(box: tuple[int, int, int, int], target: tuple[int, int]) -> tuple[int, 
     return left, top, left + w, top + h
 
 
-def _whole(view: View, reading: Reading) -> bool:
+def _whole(view: View, reading: Framed) -> bool:
     x0, y0, x1, y1 = view.crop_px
     return (x1 - x0) * (y1 - y0) > 0.85 * reading.width_px * reading.height_px
 
 
 __all__ = [
     "KINDS",
+    "Framed",
     "Kind",
     "View",
     "ViewsSpec",
@@ -233,4 +269,5 @@ __all__ = [
     "face_mask",
     "mask_effect",
     "plan_views",
+    "view_caption",
 ]

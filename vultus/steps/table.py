@@ -60,7 +60,7 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind(
         "curate",
-        2,
+        3,
         "pictures",
         "open pictures safely, drop duplicates and strangers, hold out references, freeze the dataset",
         "vultus.steps.kinds.curate:work",
@@ -94,11 +94,25 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.render:work",
     ),
     Kind(
+        "detail",
+        1,
+        "renders",
+        "draw the faces of renders a second time, enlarged, with the same base and LoRA, and put them back",
+        "vultus.steps.kinds.detail:work",
+    ),
+    Kind(
         "read",
         2,
         "renders",
         "find the face in each render and measure it with a face pack",
         "vultus.steps.kinds.read:work",
+    ),
+    Kind(
+        "inspect",
+        1,
+        "pictures",
+        "fingerprint pictures, measure their light, and ask an eye how much of the prompt is there",
+        "vultus.steps.kinds.inspect:work",
     ),
     Kind(
         "yardstick",

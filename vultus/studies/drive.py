@@ -49,7 +49,13 @@ def drive(
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
-        outcome = run(given, pool, lanes, lambda left: progress.retotal(progress.done + left))
+        outcome = run(
+            given,
+            pool,
+            lanes,
+            lambda left: progress.retotal(progress.done + left),
+            lambda words: progress.advance(0, words),
+        )
         progress.retotal(progress.done)  # the estimate was one; what is done is all there was
         return outcome
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from vultus.datasets.persona import Persona
 from vultus.datasets.records import Dataset
 from vultus.scoring.ceiling import CeilingRow
-from vultus.scoring.records import CellScore, GateVerdict
+from vultus.scoring.records import CellScore, GateVerdict, Guard
+from vultus.scoring.second import SecondOpinion
 from vultus.scoring.yardstick import Yardstick
+from vultus.stats.estimate import Estimate
 from vultus.store.census import Place
 from vultus.studies.bases import Base
 from vultus.studies.plan import RunSpec
@@ -38,6 +40,27 @@ class CellOutcome:
     score: CellScore
     renders: Mapping[Block, Path]
     keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What one checkpoint showed while the training went on: m10 of a few blocks, and what changed since the best one.
+
+    `gain` (m10) and `copying` (cosine) are paired by block with the best checkpoint before; None at the first.
+    """
+
+    step: int
+    m10: Estimate
+    gain: Estimate | None
+    copying: Estimate | None
+
+    @property
+    def words(self) -> str:
+        """The reading in one line."""
+        told = f"step {self.step}: m10 {self.m10.words(1)}"
+        if self.gain is None or self.copying is None:
+            return told
+        return f"{told}, gain {self.gain.words(1)}, copying {self.copying.words(3)}"
 
 
 @dataclass(frozen=True)
@@ -75,12 +98,18 @@ class Outcome:
     stages: tuple[Stage, ...]
     swept_rounds: int
     swept_stop: str
+    row_renders: int = 0
+    """renders made after the choice so that the chosen checkpoint shows every strength"""
+    guards: tuple[Guard, ...] = ()
+    second: SecondOpinion | None = None
     finalists: tuple[CellOutcome, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     places: tuple[Place, ...] = ()
     """the environments in which the steps were done; more than one is said in the verdict"""
     keys: tuple[str, ...] = ()
+    ticks: tuple[Tick, ...] = ()
+    """what each checkpoint showed while the training went on, where [clock] asked for it"""
 
     def cell(self, cell: Cell) -> CellOutcome:
         """The outcome of one cell."""
@@ -101,4 +130,4 @@ def read_ceiling(path: Path) -> tuple[CeilingRow, ...]:
     return tuple(CeilingRow.from_json(row) for row in table)
 
 
-__all__ = ["CellOutcome", "Outcome", "Scale", "Stage", "read_ceiling"]
+__all__ = ["CellOutcome", "Outcome", "Scale", "Stage", "Tick", "read_ceiling"]

@@ -29,6 +29,7 @@ from vultus.training.checks import contradictions
 from vultus.training.records import TrainSpec
 
 PLAN_FILE = "vultus.toml"
+CLOCK_BLOCKS_MIN = 4
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class SweepSpec:
     strengths: tuple[float, ...] = setting(
         (0.0, 0.4, 0.7, 1.0, 1.3),
         help="LoRA strengths; 0 shows the base alone and is always rendered",
+    )
+    face_detail: tuple[float, ...] = setting(
+        (0.0,),
+        help="how far a second pass over the enlarged face goes, each value a column of cells: 0 = off, 0.3 sharpens,"
+        " 0.6 draws another face",
     )
     allocator: str = setting(
         "halving",
@@ -93,10 +99,58 @@ class GateSettings:
         0.10, help="largest share of renders without a usable face", low=0.0, high=1.0
     )
     guards: tuple[str, ...] = setting(
-        (), help="guard-rails that must have been measured before anything is certified"
+        (),
+        help="guard-rails that must have been measured before anything is certified, such as adherence or leakage",
     )
     confidence: float = setting(
         0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """Guard-rails beside m10: what looks at the renders, and a second judge."""
+
+    second_pack: str = setting(
+        "auto",
+        help="a second face pack that judges the finalists beside the first: a name, name:recogniser or a folder;"
+        " auto = another recogniser of the first pack, where it has one; none",
+    )
+    adherence: str = setting(
+        "auto",
+        help="who says how much of the prompt is in a picture: auto (the stand-in world's oracle for stand-in bases,"
+        " CLIP where its folder is named), or none",
+        choices=("auto", "none"),
+    )
+    clip: str = setting(
+        "", help="folder of a CLIP model in transformers' layout, for real pictures; empty = none"
+    )
+    leakage_seeds: int = setting(
+        1,
+        help="seeds of the fresh panel that are rendered with the LoRA and the class words alone;"
+        " 0 = leakage is not measured",
+        low=0,
+        high=100,
+    )
+
+
+@dataclass(frozen=True)
+class ClockSpec:
+    """Likeness as the clock of the training: every checkpoint is rendered and scored before the training goes on."""
+
+    blocks: int = setting(
+        0,
+        help="blocks of the panel that are rendered and scored at every checkpoint while the training goes on;"
+        " it stops when nothing is gained. 0 = off: the whole training first",
+        low=0,
+        high=10_000,
+    )
+    strength: float = setting(1.0, help="LoRA strength of those renders", low=0.01, high=4.0)
+    patience: int = setting(
+        2, help="checkpoints in a row without a gain beyond noise that end the training", low=1
+    )
+    confidence: float = setting(
+        0.90, help="confidence of the interval that tells a gain from noise", low=0.5, high=0.999
     )
 
 
@@ -131,10 +185,12 @@ class RunSpec:
     renderer: str = setting("diffusers", help="who renders", choices=lambda: RENDERERS.names())
     curate: CurateSpec = field(default_factory=CurateSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
+    clock: ClockSpec = field(default_factory=ClockSpec)
     render: RenderSpec = field(default_factory=RenderSpec)
     panel: Blocks = field(default_factory=Blocks)
     confirm: Blocks = field(default_factory=Blocks)
     sweep: SweepSpec = field(default_factory=SweepSpec)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     machine: MachineSpec = field(default_factory=MachineSpec)
     notify: NotifySpec = field(default_factory=NotifySpec)
@@ -169,6 +225,16 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
+        faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
+    if plan.clock.blocks and plan.trains_on not in plan.bases:
+        faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
+    if plan.clock.blocks and plan.trainer == "kohya":
+        faults.append(f"{where}: [clock] needs a trainer that goes on exactly: native, not kohya")
+    if 0 < plan.clock.blocks < CLOCK_BLOCKS_MIN:
+        faults.append(
+            f"{where}: [clock] blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise"
+        )
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
@@ -212,7 +278,9 @@ __all__ = [
     "PERSONA_WORD",
     "PLAN_FILE",
     "Blocks",
+    "ClockSpec",
     "GateSettings",
+    "GuardSettings",
     "MachineSpec",
     "Prompts",
     "RunSpec",

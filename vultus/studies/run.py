@@ -1,63 +1,65 @@
 """The whole run, read from top to bottom: pictures in, a measured LoRA out.
 
-    curate -> train, and beside it the impostors -> yardsticks -> sweep -> scores -> finalists on fresh blocks -> choose
+    curate -> train, and beside it the impostors -> yardsticks -> sweep -> finalists on fresh blocks -> choose
+           -> the chosen checkpoint at every strength -> scores -> guard-rails -> gate
 
-Every arrow is a step in the ledger. Killed anywhere, the same call looks up what is finished and goes on; called again
-at the end, it looks everything up. Nothing here remembers anything itself.
+With [clock] the training comes after the yardsticks, part by part (`clock`). Every arrow is a step in the ledger.
+Killed anywhere, the same call looks up what is finished and goes on; called again at the end, it looks everything up.
+Nothing here remembers anything itself.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
-from vultus.scoring.gate import judge
-from vultus.scoring.records import GateSpec
+from vultus.scoring.records import GateSpec, GateVerdict, Guard
+from vultus.scoring.second import SecondOpinion, decide
 from vultus.steps.environment import fingerprint
 from vultus.steps.orders import Done, Pool, Task
 from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
+from vultus.studies.clock import train_by_clock
 from vultus.studies.given import Given
+from vultus.studies.guarding import guard, second_judge
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
-from vultus.studies.outcome import Outcome, Stage, read_ceiling
-from vultus.studies.sweeping import confirm, pick, score, sweep
+from vultus.studies.outcome import Outcome, Scale, Stage, Tick, read_ceiling
+from vultus.studies.requests import Checkpoint
+from vultus.studies.sweeping import Confirmed, confirm, pick, score, sweep, whole_row
+from vultus.sweeps.cells import Cell
 
 
 def run(
-    given: Given, pool: Pool, lanes: int, expect: Callable[[float], None] | None = None
+    given: Given,
+    pool: Pool,
+    lanes: int,
+    expect: Callable[[float], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a workspace to its outcome. Raises the first fault; what was finished stays in the ledger.
 
-    `expect` is told the cost that is still to come whenever it is known better than before.
+    `expect` is told the cost that is still to come whenever it is known better than before, `tell` what each
+    checkpoint showed where [clock] asks for it.
     """
-    at = Run(given, pool, lanes) if expect is None else Run(given, pool, lanes, expect)
+    at = Run(given, pool, lanes)
+    at.expect, at.tell = expect or at.expect, tell or at.tell
     frozen = pool.run([Task(lambda do: at.ask(do, requests.curate_order(given)))])[0]
     dataset = read_manifest(frozen.files["dataset"])
     ceiling = pool.run([Task(one(at, requests.ceiling_order(given, dataset, frozen)))])[0]
 
-    trained, impostors, alone = _train_and_look_around(at, dataset, frozen)
-    checkpoints = requests.checkpoints_of(trained)
-
-    bases = [given.bases[name] for name in given.plan.bases]
-    frozen_scales = freeze(
-        at, dataset, frozen, list(zip(bases, impostors, strict=True)), given.panel
-    )
-    sound = {scale.base: (scale, done) for scale, done in frozen_scales if not scale.refused}
-    refuse_no_scale([scale for scale, _ in frozen_scales])
-
-    swept = sweep(at, sound, checkpoints)
-    shown = {b.name: s for b, s in zip(bases, alone, strict=True)}
-    cells = score(at, sound, swept, shown, requests.recognisers_used(checkpoints))
-
-    confirmed = confirm(at, dataset, frozen, swept.finalists, checkpoints)
+    learnt = _learn(at, dataset, frozen)
+    sound = {scale.base: (scale, done) for scale, done in learnt.scales if not scale.refused}
+    swept = sweep(at, sound, learnt.checkpoints)
+    confirmed = confirm(at, dataset, frozen, swept.finalists, learnt.checkpoints)
     choice = pick(at, swept, confirmed)
-    fresh = confirmed.finalists[choice.chosen]
+    row = whole_row(at, sound, learnt.checkpoints, swept, choice.chosen)
+    guards, second, gate = _judged(at, dataset, frozen, confirmed, choice.chosen, learnt)
+    cells = score(at, sound, swept, learnt.alone, requests.recognisers_used(learnt.checkpoints))
     stages, places = _looked_back(given, at.keys)
-    losses = json.loads(trained.files["losses.json"].read_text(encoding="utf-8"))
     return Outcome(
         persona=given.persona,
         plan=given.plan,
@@ -68,34 +70,88 @@ def run(
         dataset=dataset,
         dataset_folder=frozen.files["dataset"],
         pictures_listed=len(given.pictures),
-        checkpoints=tuple(checkpoints),
-        losses=tuple((int(step), float(loss)) for step, loss in losses["losses"]),
-        training_notes=tuple(losses["notes"]),
-        scales=tuple(scale for scale, _ in frozen_scales),
+        checkpoints=learnt.checkpoints,
+        losses=learnt.losses,
+        training_notes=learnt.notes,
+        ticks=learnt.ticks,
+        scales=tuple(scale for scale, _ in learnt.scales),
         fresh_scale=confirmed.scales[choice.chosen.base],
         cells=tuple(cells),
         choice=choice,
-        fresh=fresh,
+        fresh=confirmed.finalists[choice.chosen],
         fresh_alone=confirmed.alone[choice.chosen.base],
         finalists=tuple(confirmed.finalists.values()),
         ceiling=read_ceiling(ceiling.files["ceiling.json"]),
-        gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
+        guards=guards,
+        second=second,
+        gate=gate,
         stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,
+        row_renders=row,
         environment=fingerprint(),
         places=places,
         keys=tuple(sorted(set(at.keys))),
     )
 
 
+def _judged(
+    at: Run, dataset: Dataset, frozen: Done, confirmed: Confirmed, chosen: Cell, learnt: _Learnt
+) -> tuple[tuple[Guard, ...], SecondOpinion | None, GateVerdict]:
+    """What stands beside the number of the chosen cell, and what the gate says to all of it."""
+    guards = guard(at, dataset, frozen, confirmed, chosen, learnt.checkpoints)
+    second = second_judge(at, dataset, frozen, confirmed, chosen)
+    spec = GateSpec(**asdict(at.given.plan.gate))
+    return guards, second, decide(spec, confirmed.finalists[chosen].score, guards, second)
+
+
+@dataclass(frozen=True, eq=False)
+class _Learnt:
+    """A training that is done, and what it is measured with: a scale of every base, and each base alone."""
+
+    checkpoints: tuple[Checkpoint, ...]
+    losses: tuple[tuple[int, float], ...]
+    notes: tuple[str, ...]
+    ticks: tuple[Tick, ...]
+    scales: list[tuple[Scale, Done]]
+    alone: dict[str, Look]
+
+
+def _learn(at: Run, dataset: Dataset, frozen: Done) -> _Learnt:
+    """Train and freeze the scales: the training beside the impostors, or by the clock after them."""
+    given = at.given
+    by_clock = given.plan.clock.blocks > 0
+    parts, impostors, looks = _train_and_look_around(at, dataset, frozen, train=not by_clock)
+    bases = [given.bases[name] for name in given.plan.bases]
+    shown = list(zip(bases, impostors, strict=True))
+    scales = freeze(at, dataset, frozen, shown, given.panel)
+    refuse_no_scale([scale for scale, _ in scales])
+    alone = dict(zip(given.plan.bases, looks, strict=True))
+    ticks: tuple[Tick, ...] = ()
+    notes: tuple[str, ...] = ()
+    if by_clock:
+        name = given.plan.trains_on
+        own = next((scale, done) for scale, done in scales if scale.base == name)
+        refuse_no_scale([own[0]])
+        clocked = train_by_clock(at, dataset, frozen, own, alone[name])
+        parts, ticks = clocked.parts, clocked.ticks
+        notes = (f"The training was {clocked.stopped}.",) if clocked.stopped else ()
+    # a trainer may tell of earlier checkpoints again; the last part tells the losses of all
+    found = {one.step: one for part in parts for one in requests.checkpoints_of(part)}
+    table = json.loads(parts[-1].files["losses.json"].read_text(encoding="utf-8"))
+    losses = tuple((int(step), float(loss)) for step, loss in table["losses"])
+    return _Learnt(tuple(found.values()), losses, (*notes, *table["notes"]), ticks, scales, alone)
+
+
 def _train_and_look_around(
-    at: Run, dataset: Dataset, frozen: Done
-) -> tuple[Done, list[Look], list[Look]]:
+    at: Run, dataset: Dataset, frozen: Done, *, train: bool
+) -> tuple[tuple[Done, ...], list[Look], list[Look]]:
     """Train in one lane; in the others render what needs no LoRA: impostors, and each base alone."""
     given = at.given
-    train = requests.train_order(given, dataset, frozen)
-    tasks: list[Task[Done | Look]] = [Task(one(at, train), place="training")]
+    tasks: list[Task[Done | Look]] = []
+    if train:
+        order = requests.train_order(given, dataset, frozen)
+        tasks.append(Task(one(at, order), place="training"))
     tasks.extend(
         look(at, given.bases[name], None, 0.0, given.panel, words, beside=True)
         for words in (given.persona.class_words, given.persona.with_trigger)
@@ -103,7 +159,7 @@ def _train_and_look_around(
     )
     done = at.pool.run(tasks)
     shown = [one for one in done if isinstance(one, Look)]
-    trained = next(one for one in done if isinstance(one, Done))
+    trained = tuple(one for one in done if isinstance(one, Done))
     half = len(given.plan.bases)
     return trained, shown[:half], shown[half:]
 

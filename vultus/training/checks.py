@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from vultus.core.errors import TrainingError
 from vultus.training.records import TrainPicture, TrainSpec
 
-__all__ = ["contradictions", "refuse_contradictions"]
+__all__ = ["contradictions", "faces_wanted_by", "refuse_contradictions"]
 
 
 def _faults(spec: TrainSpec) -> Iterator[tuple[str, str]]:
@@ -32,11 +32,27 @@ def _faults(spec: TrainSpec) -> Iterator[tuple[str, str]]:
         yield "text_learning_rate without trained text encoders", "train.text_encoders = true"
     if spec.conv_alpha is not None and not spec.conv_rank:
         yield "conv_alpha without convolutions", "train.conv_rank above 0"
+    if spec.identity_weight > 0 and not spec.identity_recogniser:
+        yield (
+            "identity_weight without a recogniser whose likeness is taught",
+            'train.identity_recogniser, e.g. "standin:b": never the one that measures',
+        )
+    if spec.dora and spec.precision == "fp8":
+        yield "DoRA measures the rows of a base that fp8 has rounded", 'train.precision = "bf16"'
     if spec.prior_every and spec.face_weight <= 1:
         yield (
             "prior_every holds what is not the face, and no face is weighted",
             "train.face_weight above 1, or prior_every = 0",
         )
+
+
+def faces_wanted_by(spec: TrainSpec) -> str:
+    """The setting that needs to know where the face of every picture is, "" when none does."""
+    if spec.identity_weight > 0:
+        return "identity_weight"
+    if spec.face_weight > 1:
+        return "face_weight"
+    return "views" if spec.views != "full" else ""
 
 
 def contradictions(spec: TrainSpec) -> list[str]:
@@ -50,9 +66,24 @@ def refuse_contradictions(spec: TrainSpec, pictures: Sequence[TrainPicture]) -> 
         raise TrainingError("there is no picture to train on", expected="at least one picture")
     for what, expected in _faults(spec):
         raise TrainingError(what, where="[train]", expected=expected)
-    if spec.face_weight > 1 and not any(picture.faces for picture in pictures):
+    _refuse_faceless(spec, pictures)
+
+
+def _refuse_faceless(spec: TrainSpec, pictures: Sequence[TrainPicture]) -> None:
+    """A picture whose face is not known would be trained as if it were all face: refused instead."""
+    setting = faces_wanted_by(spec)
+    if not setting:
+        return
+    points = spec.identity_weight > 0
+    without = [p.path.name for p in pictures if not p.faces or (points and len(p.points) != 5)]
+    if without:
+        shown = ", ".join(without[:3]) + (", ..." if len(without) > 3 else "")
         raise TrainingError(
-            "face_weight needs to know where faces are",
+            f"{setting} needs to know where faces are, and {len(without)} of {len(pictures)}"
+            f" pictures have none ({shown})",
             where="[train]",
-            expected="pictures with boxes of the face, or face_weight = 1",
+            expected="pictures with the box"
+            + (" and five points" if points else "")
+            + f" of a face, or {setting} left out",
+            next_command="set these pictures aside, or change the setting in vultus.toml",
         )

@@ -194,18 +194,23 @@ def base_parameters(configs: Configs) -> tuple[int, int]:
     return unet_parameters(configs["unet"]), texts
 
 
+def _unet_width(spec: TrainSpec) -> int:
+    """Bytes of one frozen number of the UNet; with fp8 the norms (0.02 % of SDXL's) stay at two."""
+    return {"fp32": _FLOAT, "bf16": 2, "fp8": 1}[spec.precision]
+
+
 def plan_memory(
     spec: TrainSpec, configs: Configs, *, activations: int, pictures: int, cuda: bool
 ) -> MemoryPlan:
     """What a step takes at its peak. Frozen text encoders leave before the first step."""
     unet, texts = base_parameters(configs)
-    width = 2 if spec.precision == "bf16" else _FLOAT
+    width = _FLOAT if spec.precision == "fp32" else 2
     config = configs["unet"]
     latents = int(config["in_channels"]) * (spec.resolution_px // 8) ** 2
     # latents and their spread, and 77 embeddings a picture where the encoders are frozen
     words = 0 if spec.text_encoders else 77 * int(config["cross_attention_dim"])
     return MemoryPlan(
-        weights=width * (unet + (texts if spec.text_encoders else 0)),
+        weights=_unet_width(spec) * unet + (width * texts if spec.text_encoders else 0),
         adapter=_FLOAT * adapter_parameters(spec, configs),
         gradients=gradient_bytes(spec, configs),
         optimizer=optimizer_bytes(spec, configs),
@@ -226,6 +231,8 @@ def refuse_hopeless(spec: TrainSpec, configs: Configs, *, pictures: int, free: i
         smallest = apply_rungs(smallest, [rung.name])
     plan = plan_memory(smallest, configs, activations=0, pictures=pictures, cuda=False)
     needed = plan.total - plan.weights
+    # what a coarser base would give back
+    free += (_unet_width(spec) - _unet_width(smallest)) * base_parameters(configs)[0]
     if needed > free:
         parts = ("adapter", "gradients", "optimizer", "caches")
         shares = ", ".join(f"{part} {getattr(plan, part) / 2**20:.0f}" for part in parts)

@@ -50,6 +50,8 @@ def train(
     out: Path,
     seed: int,
     progress: Progress | None = None,
+    *,
+    until: int | None = None,
 ) -> TrainResult:
     """Plant the pictures' identity in `spec.checkpoints` files, in milliseconds."""
     if not pictures:
@@ -59,7 +61,8 @@ def train(
     identity = _planted_identity(pictures)
     draw = stream("training", "fake", seed)
     rank = spec.rank
-    for step in spec.checkpoint_steps:
+    end = spec.steps if until is None else until
+    for step in spec.checkpoints_until(until):
         facts = LoraFacts("fake", base.stem, False, "epsilon", len(pictures), seed, step, 1)
         metadata = {
             **lora_metadata(spec, facts),
@@ -73,11 +76,12 @@ def train(
         }
         write_lora(checkpoint_path(out, step), tensors, metadata)
     if progress:
-        progress.advance(spec.steps, "fake")
+        progress.advance(end, "fake")
     return TrainResult(
         checkpoints=tuple(
-            CheckpointRecord(step, checkpoint_path(out, step)) for step in spec.checkpoint_steps
+            CheckpointRecord(step, checkpoint_path(out, step))
+            for step in spec.checkpoints_until(until)
         ),
-        losses=[(i + 1, 0.1 + 0.9 * 0.99**i) for i in range(spec.steps)],
+        losses=[(i + 1, 0.1 + 0.9 * 0.99**i) for i in range(end)],
         seconds=0.0,
     )

@@ -1,10 +1,11 @@
 """What is given up, in which order, when a training does not fit into memory.
 
-    gradient checkpointing -> batch in parts -> Prodigy by slices -> text encoders frozen -> 8-bit AdamW
+    gradient checkpointing -> batch in parts -> Prodigy by slices -> text encoders frozen -> 8-bit AdamW ->
+    base in 8-bit floats
 
 The first three change nothing that is asked for: the same pictures, noise and steps, from the last
-exact state. The last two are another training (fewer modules, another optimizer), so they start over.
-Every rung taken is written to the folder, the log and the checkpoints. A base in fp8 is not built.
+exact state. The last three are another training (fewer modules, another optimizer, a coarser base), so they start over.
+Every rung taken is written to the folder, the log and the checkpoints.
 """
 
 from __future__ import annotations
@@ -55,12 +56,18 @@ def _eight_bit(spec: TrainSpec) -> TrainSpec | None:
     return replace(spec, optimizer="adamw8bit") if spec.optimizer == "adamw" else None
 
 
+def _fp8(spec: TrainSpec) -> TrainSpec | None:
+    # DoRA measures the base's rows: coarser ones would be another adapter
+    return replace(spec, precision="fp8") if spec.precision == "bf16" and not spec.dora else None
+
+
 RUNGS = (
     Rung("checkpointing", "activations are computed again in the backward pass", _checkpointing, True),
     Rung("split", "each batch is computed in parts", _split, True),
     Rung("slice_p", "Prodigy looks at every 11th number", _slice, True),
     Rung("frozen_encoders", "the text encoders are frozen and their outputs kept", _frozen, False),
     Rung("adamw8bit", "AdamW keeps its state in 8 bits", _eight_bit, False),
+    Rung("fp8_base", "the frozen UNet is kept in 8-bit floats", _fp8, False),
 )  # fmt: skip
 
 

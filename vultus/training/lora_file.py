@@ -27,6 +27,7 @@ from vultus.training.records import TrainSpec
 
 __all__ = [
     "LOADERS_NEED",
+    "RECOGNISERS_KEY",
     "LoraFacts",
     "Tensors",
     "alpha_tensor",
@@ -41,6 +42,10 @@ Tensors = Mapping[str, np.ndarray[Any, Any]]
 # kohya's legacy hash reads this window of the file
 _LEGACY_START = 0x100000
 _LEGACY_BYTES = 0x10000
+
+RECOGNISERS_KEY = "vultus_recognisers"
+"""Metadata: sha256 of the recognisers in the loss, with commas between; absent when none was. Whoever scores with one
+of them judges by what was taught. It stays in a private file: without it such a score would pass for independent."""
 
 # what a loader needs to know a LoRA for SDXL; all that a private file says of itself
 LOADERS_NEED = (
@@ -75,6 +80,8 @@ class LoraFacts:
     """(width_px, height_px, pictures) of every trained size"""
     rungs: tuple[str, ...] = ()
     """what was changed because memory ran out"""
+    recognisers: tuple[str, ...] = ()
+    """sha256 of the recognisers whose likeness was taught"""
 
 
 def checkpoint_path(out: Path, step: int) -> Path:
@@ -111,7 +118,7 @@ def _about_training(spec: TrainSpec, facts: LoraFacts) -> dict[str, str]:
         "ss_max_token_length": "None",
         "ss_max_train_steps": str(spec.steps),
         "ss_min_snr_gamma": repr(spec.min_snr_gamma) if spec.weighting == "min_snr" else "None",
-        "ss_mixed_precision": "bf16" if spec.precision == "bf16" else "no",
+        "ss_mixed_precision": "no" if spec.precision == "fp32" else "bf16",
         "ss_noise_offset": "None",
         "ss_num_batches_per_epoch": str(facts.batches_per_epoch),
         "ss_num_epochs": str(epochs),
@@ -130,7 +137,9 @@ def _about_training(spec: TrainSpec, facts: LoraFacts) -> dict[str, str]:
         "ss_unet_lr": rate,
         "ss_zero_terminal_snr": "False",
         "vultus.face_weight": repr(spec.face_weight),
+        "vultus.identity_weight": repr(spec.identity_weight),
         "vultus.memory_rungs": ",".join(facts.rungs),
+        "vultus.views": spec.views,
     }
 
 
@@ -164,7 +173,8 @@ def lora_metadata(spec: TrainSpec, facts: LoraFacts) -> dict[str, str]:
         "ss_output_name": title,
         "ss_v2": "False",
     }
-    return {key: whole[key] for key in LOADERS_NEED} if spec.private else whole
+    taught = {RECOGNISERS_KEY: ",".join(facts.recognisers)} if facts.recognisers else {}
+    return {**({key: whole[key] for key in LOADERS_NEED} if spec.private else whole), **taught}
 
 
 def _network_args(spec: TrainSpec) -> str:

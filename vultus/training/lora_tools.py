@@ -15,7 +15,7 @@ from vultus.core.sdxl.lora_forms import kohya_name, peft_config, peft_name, peft
 from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
 from vultus.core.weights import read_tensors, require_base, require_lora
 from vultus.training.lora_arithmetic import LoraFile, Pair, add_loras, read_lora, tensors_of
-from vultus.training.lora_file import LOADERS_NEED, cast, write_lora
+from vultus.training.lora_file import LOADERS_NEED, RECOGNISERS_KEY, cast, write_lora
 
 __all__ = ["convert_lora", "inspect_lora", "sum_loras"]
 
@@ -151,7 +151,8 @@ def convert_lora(
     lora = read_lora(path) if is_kohya else _from_peft(path, rows)
     metadata = dict(lora.metadata)
     if private:
-        metadata = {key: metadata[key] for key in LOADERS_NEED if key in metadata}
+        kept = (*LOADERS_NEED, RECOGNISERS_KEY)
+        metadata = {key: metadata[key] for key in kept if key in metadata}
     if to == "kohya":
         tensors = tensors_of(lora.pairs, precision)
     else:
@@ -184,6 +185,14 @@ def sum_loras(
     # what the result is stays true; how one of its parts was trained does not
     metadata = {k: v for k, v in loras[0].metadata.items() if k in LOADERS_NEED}
     top = max(pair.rank for pair in pairs.values())
+    taught = {
+        name.strip()
+        for lora in loras
+        for name in lora.metadata.get(RECOGNISERS_KEY, "").split(",")
+        if name.strip()
+    }
+    if taught:  # whoever taught one of the parts taught the sum
+        metadata[RECOGNISERS_KEY] = ",".join(sorted(taught))
     metadata |= {
         "ss_network_alpha": repr(float(top)),
         "ss_network_dim": str(top),

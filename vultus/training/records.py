@@ -3,7 +3,8 @@
 Notation
     original_size   (width_px, height_px) of the upright picture the user gave
     crop            box_px = (x0, y0, x1, y1), half-open, in pixels of that picture; None = all of it
-    faces           boxes of the persona's face, like `crop`; only the face-weighted loss asks for them
+    faces           boxes of the persona's face, like `crop` but not whole; see `checks.faces_wanted_by`
+    points          its five points (x, y), px of that picture, in the order of faces.records
     step            optimizer steps done; a checkpoint "at step k" holds the weights after k steps
     loss            mean squared error of the predicted noise over one batch, float; lower is closer
 """
@@ -19,6 +20,7 @@ from vultus.core.specs import setting
 
 __all__ = [
     "CheckpointRecord",
+    "FaceBox",
     "Progress",
     "TrainPicture",
     "TrainResult",
@@ -27,6 +29,7 @@ __all__ = [
 ]
 
 BoxPx = tuple[int, int, int, int]
+FaceBox = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,39 @@ class TrainSpec:
         low=0,
         high=1000,
     )
+    views: str = setting(
+        "full",
+        help="what is seen of each picture: full; added = its head-and-shoulders and face crops too;"
+        " substituted = those crops in its place. Each crop tells SDXL its true place and size",
+        choices=("full", "added", "substituted"),
+    )
+    view_enlarge_max: float = setting(
+        2.0, help="crops that must be enlarged more than this are left out", low=1.0, high=16.0
+    )
+    identity_weight: float = setting(
+        0.0,
+        help="how much the likeness of the face in the cleaned-up guess counts beside the loss (0.05"
+        " to 0.1 where it is used); 0 = off. Keep it off until an independent judge gains by it",
+        low=0.0,
+        high=100.0,
+    )
+    identity_recogniser: str = setting(
+        "",
+        help='whose likeness identity_weight teaches: a face pack and recogniser, e.g. "standin:b";'
+        " never the one that measures",
+    )
+    identity_every: int = setting(
+        2, help="the likeness is taught in every n-th step", low=1, high=1000
+    )
+    identity_from: float = setting(
+        0.2, help="share of the steps before it begins: there is no face before", low=0.0, high=1.0
+    )
+    identity_below_t: int = setting(
+        500, help="timestep (of 1000) from which noise hides the face", low=1, high=1000
+    )
+    identity_min_latents: float = setting(
+        8.0, help="faces narrower than this many latents are skipped", low=1.0, high=128.0
+    )
     caption_dropout: float = setting(
         0.0, help="share of pictures whose caption is hidden, drawn per step", low=0.0, high=1.0
     )
@@ -181,8 +217,9 @@ class TrainSpec:
     )
     precision: str = setting(
         "fp32",
-        help="of the frozen base: fp32, or bf16 (half the memory; the LoRA itself stays fp32)",
-        choices=("fp32", "bf16"),
+        help="of the frozen base: fp32, bf16 (half the memory; the LoRA itself stays fp32), or fp8 (the"
+        " UNet's weights kept in 8-bit floats, computed in bf16: a quarter, and another base)",
+        choices=("fp32", "bf16", "fp8"),
     )
     gradient_checkpointing: bool = setting(
         False, help="recompute activations in the backward pass: a third slower, far less memory"
@@ -229,6 +266,10 @@ class TrainSpec:
             return self.conv_alpha
         return self.alpha / self.rank * max(self.conv_rank, 1)
 
+    def checkpoints_until(self, step: int | None) -> tuple[int, ...]:
+        """The checkpoints of a training that stops after this step (None: goes to its end)."""
+        return tuple(s for s in self.checkpoint_steps if step is None or s <= step)
+
     @property
     def checkpoint_steps(self) -> tuple[int, ...]:
         """The steps at which weights are written; strictly rising, the last is `steps`."""
@@ -244,7 +285,8 @@ class TrainPicture:
     caption: str
     original_size: tuple[int, int]
     crop: BoxPx | None = None
-    faces: tuple[BoxPx, ...] = ()
+    faces: tuple[FaceBox, ...] = ()
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -287,4 +329,7 @@ class Trainer(Protocol):
         out: Path,
         seed: int,
         progress: Progress | None = None,
-    ) -> TrainResult: ...
+        *,
+        until: int | None = None,
+    ) -> TrainResult:
+        """Train to the end, or to the step `until`: whatever lies in `out` then goes on from there, bit for bit."""

@@ -108,7 +108,7 @@ def activation_bytes(
     `modules` are the UNet's adapted paths, `size` is (width, height) in latents. With `checkpointing`: the
     inputs of all blocks, and everything in the largest, which is recomputed alone.
     """
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     unet = _network(config, modules, rank, dtype)
     weights = {p.untyped_storage()._cdata for p in unet.parameters()}
     outer, blocks = _Ledger(weights), [0]

@@ -4,6 +4,7 @@ Notation
     latents     (channels, height_px / 8, width_px / 8) float32, already times the VAE's scaling
     spread      same shape; standard deviation of the VAE's posterior, None where it has none
     face        (1, h, w) float32 in latents: 1 on the face, see `face_map`
+    frame       (left_px, top_px, scale): where the view begins in the picture, trained px per picture px
     time_ids    (6,) float32: original height, width; crop top, left; trained height, width (px):
                 SDXL's micro-conditioning, told truthfully. The original size is the file's; the
                 crop is counted after scaling to the trained size, as in SDXL's own training
@@ -24,7 +25,7 @@ import torch
 
 from vultus.core.errors import PictureError, TrainingError
 from vultus.images.load import load_picture
-from vultus.training.native.face_map import face_mask
+from vultus.training.native.face_map import face_mask, faces_in_view
 from vultus.training.native.order import bucket_size
 from vultus.training.native.parts import Parts
 from vultus.training.records import TrainPicture
@@ -38,6 +39,7 @@ __all__ = [
     "encode_captions",
     "encode_pictures",
     "encode_text",
+    "refuse_hidden_faces",
 ]
 
 BoxPx = tuple[int, int, int, int]
@@ -51,6 +53,7 @@ class View:
     spread: torch.Tensor | None
     time_ids: torch.Tensor
     face: torch.Tensor
+    frame: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,7 @@ def _encode_one(
         spread=None if spread is None else spread[0].float(),
         time_ids=torch.tensor(ids, dtype=torch.float32, device=device),
         face=face.to(device),
+        frame=(left, top, scale),
     )
 
 
@@ -188,6 +192,19 @@ def encode_pictures(
     for i, view in enumerate(views):
         buckets.setdefault(view.latents.shape, []).append(i)
     return Views(views, tuple(tuple(bucket) for _, bucket in sorted(buckets.items())))
+
+
+def refuse_hidden_faces(pictures: Sequence[TrainPicture], views: Views) -> None:
+    """Raise TrainingError for a picture whose face was cut off with what did not fit the trained size."""
+    for picture, view in zip(pictures, views.views, strict=True):
+        height, width = (int(n) for n in view.time_ids[4:])
+        if not faces_in_view(picture.faces, view.frame, (width, height)):
+            raise TrainingError(
+                f"the face is cut off in what is trained of this picture ({width}x{height} px)",
+                where=str(picture.path),
+                expected="a picture at most twice as long as wide, or a crop that shows the face",
+                next_command="crop the picture around the person, or set it aside",
+            )
 
 
 def _tokens(tokenizer: Any, captions: Sequence[str], device: torch.device) -> torch.Tensor:

@@ -24,6 +24,7 @@ __all__ = [
     "face_ramp",
     "face_weights",
     "huber_error",
+    "identity_taper",
     "min_snr_weight",
     "per_picture",
     "snr",
@@ -96,6 +97,11 @@ def face_weights(mask: torch.Tensor, face_weight: float, ramp: torch.Tensor) -> 
     """
     weight = 1 + (face_weight - 1) * ramp[:, None, None, None] * mask
     return weight / weight.mean(dim=(1, 2, 3), keepdim=True)
+
+
+def identity_taper(share: torch.Tensor, end: float) -> torch.Tensor:
+    """(b,): (1 - t / T)^2 for t / T = `share` below `end`, 0 from there on (ID-Booth's weight, arXiv 2504.07392)."""
+    return torch.where(share < end, (1 - share) ** 2, torch.zeros_like(share))
 
 
 def face_error(

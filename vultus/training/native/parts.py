@@ -25,7 +25,7 @@ from vultus.core.errors import TrainingError, WeightsError
 from vultus.core.sdxl.architecture import write_config_folder
 from vultus.core.weights import require_base
 
-__all__ = ["Parts", "choose_device", "load_parts"]
+__all__ = ["Parts", "choose_device", "keep_in_fp8", "load_parts"]
 
 _PREDICTIONS = ("epsilon", "v_prediction")
 
@@ -152,6 +152,17 @@ def _alphas_bar(scheduler: dict[str, Any]) -> torch.Tensor:
     keys = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
     chosen = {key: scheduler[key] for key in keys if key in scheduler}
     return torch.as_tensor(DDPMScheduler(**chosen).alphas_cumprod, dtype=torch.float32)
+
+
+def keep_in_fp8(parts: Parts) -> None:
+    """Keep the UNet's frozen weights in 8-bit floats (e4m3) and bring each layer to bf16 while it computes.
+
+    Norms stay as they are. With gradient checkpointing only one block is in bf16 at a time; without it autograd holds
+    on to every layer's bf16 copy and little is saved.
+    """
+    parts.unet.enable_layerwise_casting(
+        storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
+    )
 
 
 def load_parts(base: Path, dtype: torch.dtype, device: torch.device) -> Parts:

@@ -13,8 +13,8 @@ pictures, no averaging of weights. One step stands in `step.py`, its losses in `
 a pure function of both, and the state file is replaced atomically. A training killed at any line
 and started again ends, on the same machine and CPU, with the same bits in its checkpoints.
 
-**Memory.** When it runs out, the next rung of `training.ladder` is taken and the training goes on from
-its last state.
+**Memory.** On a card three forward and backward passes of the largest bucket come first. When memory
+runs out, the next rung of `training.ladder` is taken and the training goes on from its last state.
 
 Cost, full-size SDXL, rank 16, 256 px, two CPU cores: 13 CPU-s a step and 7.3 GiB; stand-in base:
 about 0.1 CPU-s a step.
@@ -35,18 +35,20 @@ from vultus.core.errors import TrainingError
 from vultus.core.files import sweep_leftovers
 from vultus.core.keys import file_content_id
 from vultus.core.weights import light_print
-from vultus.training.checks import refuse_contradictions
-from vultus.training.estimate import refuse_hopeless
+from vultus.faces.packs import find_pack
+from vultus.training.checks import faces_wanted_by, refuse_contradictions
+from vultus.training.estimate import optimizer_bytes, refuse_hopeless
 from vultus.training.ladder import Rung, apply_rungs, next_rung, read_rungs, write_rungs
 from vultus.training.lora_file import LoraFacts, checkpoint_path, lora_metadata, write_lora
 from vultus.training.native.checkpoint import STATE_NAME, check_state, load_state, save_state
-from vultus.training.native.data import encode_captions, encode_pictures
+from vultus.training.native.data import encode_captions, encode_pictures, refuse_hidden_faces
 from vultus.training.native.export import is_full_size, kohya_tensors
+from vultus.training.native.identity import open_identity
 from vultus.training.native.lora import attach_lora, configs_of
 from vultus.training.native.optimizers import make_optimizer, weights_for_use
 from vultus.training.native.order import BatchOrder
-from vultus.training.native.parts import choose_device, load_parts
-from vultus.training.native.step import Bench, train_step
+from vultus.training.native.parts import choose_device, keep_in_fp8, load_parts
+from vultus.training.native.step import Bench, probe, train_step
 from vultus.training.records import (
     CheckpointRecord,
     Progress,
@@ -54,6 +56,7 @@ from vultus.training.records import (
     TrainResult,
     TrainSpec,
 )
+from vultus.training.views import expand_views
 
 __all__ = ["train"]
 
@@ -72,8 +75,11 @@ def train(
     device: str = "auto",
     name: str = "lora",
     state_every_steps: int = 50,
+    until: int | None = None,
 ) -> TrainResult:
     """Train, and leave the checkpoints in `out`; a half-done training there is continued.
+
+    With `until` it stops after that step as if it had been killed there: its state goes on later, bit for bit.
 
     `progress` advances by one per step (its total is `spec.steps`). Raises WeightsError for a base
     that is not SDXL, PictureError for an unreadable picture, TrainingError when there is nothing
@@ -81,12 +87,14 @@ def train(
     memory runs out at the ladder's end, or when the loss is no longer a number.
     """
     refuse_contradictions(spec, pictures)
+    taken = len(pictures)
+    pictures, told = expand_views(spec, pictures)
     out.mkdir(parents=True, exist_ok=True)
     sweep_leftovers(out)
     request = _request(spec, base, pictures, seed)
     check_state(out / STATE_NAME, request)
     rungs = read_rungs(out)
-    facts = {"name": name, "base_name": base.stem, "pictures": len(pictures), "seed": seed}
+    facts = {"name": name, "base_name": base.stem, "pictures": taken, "seed": seed}
     while True:
         facts["rungs"] = tuple(rungs)
         try:
@@ -99,6 +107,8 @@ def train(
                 facts,
                 progress,
                 state_every_steps,
+                told,
+                spec.steps if until is None else min(until, spec.steps),
             )
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
@@ -143,22 +153,26 @@ def _run(
     facts: dict[str, Any],
     progress: Progress | None,
     state_every_steps: int,
+    told: Sequence[str],
+    end: int,
 ) -> TrainResult:
-    """The loop, from the last state to the last step."""
+    """The loop, from the last state to the step `end`."""
     spec = bench.spec
     resumed = load_state(out / STATE_NAME, lora=bench.lora, optimizer=bench.optimizer)
     start = resumed.step if resumed else 0
     losses = resumed.losses if resumed else []
+    if not start and bench.device.type == "cuda":
+        probe(bench)
     if progress and start:
         progress.advance(start, "resumed", remembered=True)
     clock = SystemClock()
     began_s = clock.monotonic()
-    for step in range(start, spec.steps):
+    for step in range(start, end):
         losses.append(train_step(bench, step))
         done = step + 1
         if done in spec.checkpoint_steps:
             _write_checkpoint(bench, out, done, facts)
-        if done == spec.steps or done in spec.checkpoint_steps or done % state_every_steps == 0:
+        if done == end or done in spec.checkpoint_steps or done % state_every_steps == 0:
             save_state(
                 out / STATE_NAME,
                 lora=bench.lora,
@@ -173,12 +187,15 @@ def _run(
     rungs = tuple(f"memory: gave up {rung}" for rung in facts["rungs"])
     return TrainResult(
         checkpoints=tuple(
-            CheckpointRecord(step, checkpoint_path(out, step)) for step in spec.checkpoint_steps
+            CheckpointRecord(step, checkpoint_path(out, step))
+            for step in spec.checkpoints_until(end)
+            # a training that goes on from another folder's state has its earlier ones there
+            if checkpoint_path(out, step).exists()
         ),
         losses=[(i + 1, loss) for i, loss in enumerate(losses)],
         seconds=clock.monotonic() - began_s,
         resumed_from=start,
-        notes=(*bench.captions.notes, *rungs),
+        notes=(*told, *bench.captions.notes, *rungs),
     )
 
 
@@ -186,14 +203,21 @@ def _prepare(
     spec: TrainSpec, base: Path, pictures: Sequence[TrainPicture], seed: int, device: torch.device
 ) -> Bench:
     """Load the base, encode the dataset, attach the LoRA."""
-    dtype = torch.bfloat16 if spec.precision == "bf16" else torch.float32
-    parts = load_parts(base, dtype, device)
+    parts = load_parts(base, torch.float32 if spec.precision == "fp32" else torch.bfloat16, device)
+    configs = configs_of(parts)
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        refuse_hopeless(spec, configs_of(parts), pictures=len(pictures), free=free)
+        refuse_hopeless(spec, configs, pictures=len(pictures), free=free)
     views = encode_pictures(parts, pictures, spec.resolution_px, device)
     captions = encode_captions(parts, pictures, cache=not spec.text_encoders, device=device)
-    parts.vae = None  # 0.3 GB of SDXL that no step needs
+    if faces_wanted_by(spec):
+        refuse_hidden_faces(pictures, views)
+    identity = open_identity(spec, parts, pictures, views)
+    parts.vae = (
+        None  # 0.3 GB of SDXL that no step needs; the identity loss keeps its own hold of it
+    )
+    if spec.precision == "fp8":
+        keep_in_fp8(parts)  # before the LoRA is there: that stays in float32
     lora = attach_lora(parts, spec, seed)
     if not spec.text_encoders:
         parts.text_encoder = parts.text_encoder_2 = None  # another 3 GB
@@ -213,6 +237,8 @@ def _prepare(
         parameters=parameters,
         device=device,
         seed=seed,
+        identity=identity,
+        optimizer_bytes=optimizer_bytes(spec, configs),
     )
 
 
@@ -225,6 +251,7 @@ def _write_checkpoint(bench: Bench, out: Path, step: int, facts: dict[str, Any])
         epoch=order.epoch_of(step * spec.accumulate - 1) + 1,
         batches_per_epoch=order.batches_per_epoch,
         buckets=bench.views.sizes,
+        recognisers=(bench.identity.recogniser,) if bench.identity else (),
         **facts,
     )
     with weights_for_use(bench.optimizer, bench.parameters):
@@ -242,14 +269,17 @@ def _request(
             "caption": picture.caption,
             "size": list(picture.original_size),
             "crop": list(picture.crop) if picture.crop else None,
-            "faces": [list(box) for box in picture.faces] if spec.face_weight > 1 else [],
+            "faces": [list(box) for box in picture.faces] if faces_wanted_by(spec) else [],
+            "points": [list(p) for p in picture.points] if spec.identity_weight > 0 else [],
         }
         for picture in pictures
     ]
+    taught = find_pack(spec.identity_recogniser).digest if spec.identity_weight > 0 else ""
     return {
         "recipe": RECIPE_VERSION,
         "spec": asdict(spec),
         "base": light_print(base),
         "pictures": seen,
         "seed": seed,
+        "identity": taught,
     }

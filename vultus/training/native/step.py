@@ -24,13 +24,14 @@ from vultus.core.errors import TrainingError
 from vultus.core.seeds import seed_of
 from vultus.training.native import losses
 from vultus.training.native.data import Captions, Text, Views, captions_of
+from vultus.training.native.identity import Identity, clean_guess
 from vultus.training.native.lora import Lora, without_lora
 from vultus.training.native.optimizers import set_rate
 from vultus.training.native.order import BatchOrder
 from vultus.training.native.parts import Parts
 from vultus.training.records import TrainSpec
 
-__all__ = ["Bench", "train_step"]
+__all__ = ["Bench", "probe", "train_step"]
 
 
 @dataclass
@@ -47,6 +48,9 @@ class Bench:
     parameters: list[torch.nn.Parameter]
     device: torch.device
     seed: int
+    identity: Identity | None = None
+    optimizer_bytes: int = 0
+    """what the optimizer will hold after its first step"""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,29 @@ def _add_gradients(bench: Bench, step: int, turn: int) -> float:
     return value
 
 
+def probe(bench: Bench, steps: int = 3) -> None:
+    """Forward and backward on the bucket that takes most, with what the optimizer will hold held already.
+
+    It runs out of memory here or not at all, before anything was trained. Nothing is changed: no optimizer step is
+    taken, gradients are dropped, and its draws have a name of their own.
+    """
+    spec = bench.spec
+
+    def latents(bucket: Sequence[int]) -> int:
+        part = -(-min(len(bucket), spec.batch) // spec.split)
+        return bench.views.views[bucket[0]].latents.numel() * part
+
+    largest = max(bench.views.buckets, key=latents)
+    rows = largest[: -(-min(len(largest), spec.batch) // spec.split)]
+    state = torch.empty(bench.optimizer_bytes, dtype=torch.uint8, device=bench.device)
+    for turn in range(steps):
+        batch = _drawn(bench, rows, ("probe", turn))
+        # a step in which everything is asked for that any step asks for
+        _loss(bench, batch, spec.steps * spec.identity_every * max(spec.prior_every, 1)).backward()
+    bench.optimizer.zero_grad(set_to_none=True)
+    del state
+
+
 def _draw(bench: Bench, step: int, turn: int) -> _Batch:
     """Pictures, noise, timesteps and hidden captions of a batch, drawn on the CPU.
 
@@ -115,6 +142,10 @@ def _draw(bench: Bench, step: int, turn: int) -> _Batch:
     """
     rows = bench.order.at(step * bench.spec.accumulate + turn)
     place = ("step", step, "turn", turn) if turn else ("step", step)
+    return _drawn(bench, rows, place)
+
+
+def _drawn(bench: Bench, rows: Sequence[int], place: Sequence[str | int]) -> _Batch:
     draw = torch.Generator().manual_seed(seed_of("training", bench.seed, *place))
     x_0, eps = _latents_and_noise(bench, rows, draw)
     t = _timesteps(len(rows), len(bench.parts.alphas_bar), draw).to(bench.device)
@@ -176,15 +207,36 @@ def _guess(bench: Bench, batch: _Batch) -> torch.Tensor:
 
 def _precision(spec: TrainSpec, device: torch.device) -> AbstractContextManager[Any]:
     """The frozen base computes in bf16 where asked; LoRA weights and the loss stay float32."""
-    if spec.precision == "bf16":
+    if spec.precision != "fp32":
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
 
 
 def _loss(bench: Bench, batch: _Batch, step: int) -> torch.Tensor:
     """The mean loss of a batch, as the spec defines it."""
-    spec = bench.spec
     guess = _guess(bench, batch)
+    taught = _identity_term(bench, batch, guess, step)
+    loss = _noise_loss(bench, batch, guess, step)
+    return loss if taught is None else loss + bench.spec.identity_weight * taught
+
+
+def _identity_term(
+    bench: Bench, batch: _Batch, guess: torch.Tensor, step: int
+) -> torch.Tensor | None:
+    """How far the faces of the cleaned-up guess are from the person; None in a step that does not ask."""
+    spec = bench.spec
+    if bench.identity is None or step % spec.identity_every:
+        return None
+    if step < spec.identity_from * spec.steps:
+        return None
+    share = batch.t.float() / len(bench.parts.alphas_bar)
+    taper = losses.identity_taper(share, spec.identity_below_t / 1000)
+    x_0 = clean_guess(guess, batch.x_t, batch.a_t, bench.parts.prediction)
+    return bench.identity.term(x_0, batch.rows, taper)
+
+
+def _noise_loss(bench: Bench, batch: _Batch, guess: torch.Tensor, step: int) -> torch.Tensor:
+    spec = bench.spec
     if spec.loss == "plain" and spec.weighting == "plain" and spec.face_weight <= 1:
         return torch.nn.functional.mse_loss(guess, batch.target)
     error = _error(spec, guess, batch.target)
