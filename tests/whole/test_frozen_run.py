@@ -50,9 +50,9 @@ def test_what_was_frozen_is_trained_on_and_measured_with(
     seen: list[TrainPicture] = []
     plain = fake.train
 
-    def spy(spec: Any, base: Path, pictures: Any, *rest: Any) -> Any:
+    def spy(spec: Any, base: Path, pictures: Any, *rest: Any, **more: Any) -> Any:
         seen.extend(pictures)
-        return plain(spec, base, pictures, *rest)
+        return plain(spec, base, pictures, *rest, **more)
 
     monkeypatch.setattr(fake, "train", spy)
     outcome = drive(Workspace(workspace), inline=True, quiet=True)
