@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -154,15 +155,30 @@ def _alphas_bar(scheduler: dict[str, Any]) -> torch.Tensor:
     return torch.as_tensor(DDPMScheduler(**chosen).alphas_cumprod, dtype=torch.float32)
 
 
-def keep_in_fp8(parts: Parts) -> None:
-    """Keep the UNet's frozen weights in 8-bit floats (e4m3) and bring each layer to bf16 while it computes.
+def _wide_linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.linear(x, layer.weight.to(torch.bfloat16), layer.bias)
 
-    Norms stay as they are. With gradient checkpointing only one block is in bf16 at a time; without it autograd holds
-    on to every layer's bf16 copy and little is saved.
+
+def _wide_convolution(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    return layer._conv_forward(x, layer.weight.to(torch.bfloat16), layer.bias)
+
+
+def keep_in_fp8(parts: Parts) -> None:
+    """Keep the UNet's frozen weights in 8-bit floats (e4m3) and widen each to bf16 while its layer computes.
+
+    Norms, biases and the first convolution stay as they are. With gradient checkpointing only one block is wide at a
+    time; without it autograd holds on to every layer's wide copy and little is saved. Not diffusers' layerwise casting:
+    that swaps the weight under autograd's hands, and a recomputed block is refused (docs/log.md).
     """
-    parts.unet.enable_layerwise_casting(
-        storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
-    )
+    for name, layer in parts.unet.named_modules():
+        forward = {torch.nn.Linear: _wide_linear, torch.nn.Conv2d: _wide_convolution}.get(
+            type(layer)
+        )
+        if (
+            forward is not None and name != "conv_in"
+        ):  # its dtype is what diffusers takes for the UNet's
+            layer.weight.data = layer.weight.data.to(torch.float8_e4m3fn)
+            layer.forward = partial(forward, layer)
 
 
 def load_parts(base: Path, dtype: torch.dtype, device: torch.device) -> Parts:
