@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools bench-training bench-gpu lock clean
+.PHONY: help setup demo test check fix check-models bench-standin bench-demo bench-faces bench-curation bench-allocation bench-truth bench-jobs lock-tools bench-training bench-gpu bench-sweep bench-sweep-kills lock clean
 
 PYTHON := .venv/bin/python
 VULTUS := .venv/bin/vultus
@@ -69,6 +69,11 @@ bench-training: setup ## Overhead, 50 kills, bytes, merged weights; the ladder o
 	$(ONE_THREAD) $(PYTHON) -m bench.training.peers
 bench-gpu: setup ## Peak memory and seconds per step of full-size SDXL on a card, against the plan (without one: a toy, to its end)
 	$(PYTHON) -m bench.gpu.measure $(ARGS)
+
+bench-sweep: setup ## Overhead of a sweep above UNet and VAE time, against reloading per cell (figures to bench/results)
+	$(ONE_THREAD) $(PYTHON) -m bench.sweep.measure $(ARGS)
+bench-sweep-kills: setup ## A hundred kills -9 of a sweep at random points: same report, nothing made twice
+	$(ONE_THREAD) $(PYTHON) -m bench.sweep.kills $(ARGS)
 
 lock: ## Renew uv.lock after a change of pyproject.toml, from PyPI alone
 	env -u UV_FIND_LINKS -u UV_INDEX $(UV) lock --default-index https://pypi.org/simple

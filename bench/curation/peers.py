@@ -2,7 +2,7 @@
 
 imagehash, pdqhash, cleanvision and imagededup (PHash) at their customary cuts. They are installed by uv into a cache
 folder, pinned, and run as a separate process; a tool that cannot be installed here is told and left out, loudly.
-imagededup's CNN needs weights from a hub and is left out for that reason.
+imagededup's CNN needs weights from a hub, torch and torchvision: it is left out, told as a row of its own.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ __all__ = ["PINS", "measure_peers"]
 
 PINS = {
     "imagehash": ["imagehash==4.3.2"],
-    "pdqhash": ["pdqhash==0.2.8"],
+    "pdqhash": ["pdqhash==0.2.8", "numpy==2.4.6", "pillow==13.0.0"],
     "cleanvision": ["cleanvision==0.3.7"],
     "imagededup": ["imagededup==0.3.3"],
 }
+NEVER = ("torch", "torchvision")
+"""imagededup declares them, gigabytes that its hash does not use: they are overridden by nothing."""
 INSTALL_S = 300
 
 
@@ -56,6 +58,7 @@ def measure_peers(half: int = 1, every: int = 4) -> dict[str, Any]:
             rows[tool] = (
                 json.loads(found[-1]) if done.returncode == 0 and found else {"left_out": last[0]}
             )
+    rows["imagededup CNN"] = {"left_out": "its weights lie on a hub, which no benchmark asks"}
     return {"half": half, "copies": len(bases(half, every)) * len(EDITS), "tools": rows}
 
 
@@ -91,7 +94,8 @@ def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
     uv = shutil.which("uv") or str(Path(".tools/bin/uv"))
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vultus-bench" / tool
     python = home / "bin" / "python"
-    if (home / "ready").is_file():
+    ready = home / "ready"
+    if ready.is_file() and ready.read_text(encoding="utf-8") == " ".join(pins):
         return str(python), ""
     try:
         subprocess.run(
@@ -99,8 +103,10 @@ def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
             check=True,
             capture_output=True,
         )
+        never = home / "never.txt"
+        never.write_text("".join(f"{one}; python_version < '3'\n" for one in NEVER))
         subprocess.run(
-            [uv, "pip", "install", "-q", "--python", str(python), *pins],
+            [uv, "pip", "install", "-q", "--python", str(python), "--override", str(never), *pins],
             check=True,
             capture_output=True,
             text=True,
@@ -109,5 +115,5 @@ def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
     except (OSError, subprocess.SubprocessError) as fault:
         told = getattr(fault, "stderr", None) or str(fault)
         return None, " ".join(str(told).split())[-200:]
-    (home / "ready").write_text("", encoding="utf-8")
+    ready.write_text(" ".join(pins), encoding="utf-8")
     return str(python), ""

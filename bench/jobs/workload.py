@@ -107,8 +107,10 @@ def _train(folder: Path) -> None:
     pictures = [TrainPicture(picture, "photo of ohwx woman", (64, 64))]
 
     class Noted(Progress):
-        def advance(self, n: float = 1.0, note: str = "", *, remembered: bool = False) -> None:
-            super().advance(n, note, remembered=remembered)
+        def advance(
+            self, n: float = 1.0, note: str = "", *, remembered: bool = False, pace: str = ""
+        ) -> None:
+            super().advance(n, note, remembered=remembered, pace=pace)
             if not remembered:
                 handle = os.open(folder / "diary", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
                 os.write(handle, f"{int(self.done)}\n".encode())

@@ -75,6 +75,23 @@ def test_stages_count_by_their_weights() -> None:
     assert progress.seconds_left() == 0.0
 
 
+def test_another_kind_of_work_is_told_from_its_own_speed() -> None:
+    progress, clock, _ = make(300)
+    for _ in range(100):
+        clock.advance(1)
+        progress.advance(1, pace="train")
+    assert progress.seconds_left() == pytest.approx(200)
+    clock.advance(4)
+    progress.advance(1, pace="render")
+    assert progress.seconds_left() == pytest.approx(199), "one unit says nothing yet"
+    for _ in range(3):
+        clock.advance(4)
+        progress.advance(1, pace="render")
+    assert progress.seconds_left() == pytest.approx(196 * 4), "weights of two kinds are guesses"
+    progress.advance(96, remembered=True, pace="train")
+    assert progress.seconds_left() == pytest.approx(100 * 4), "looking up changes no speed"
+
+
 def test_a_remembered_stage_does_not_make_the_rest_look_fast() -> None:
     progress, clock, _ = make(100)
     with progress.stage("train", 500, weight=60) as stage:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.datasets.sets import reading
-from vultus.datasets.audit import FINDING_WORDS, Finding, audit_pictures
+from vultus.datasets.audit import FINDING_WORDS, Finding, audit_identity, audit_pictures
 from vultus.datasets.readings import Reading
 from vultus.datasets.records import CurateSpec
 
@@ -35,6 +35,12 @@ def test_strangers_are_proposed_and_unlike_pictures_only_shown() -> None:
     assert set(found) == {"stranger", "drifted"}
     assert (found["stranger"][0].reason, found["stranger"][0].verdict) == ("off_persona", "drop")
     assert (found["drifted"][0].reason, found["drifted"][0].verdict) == ("doubtful", "look")
+    # Far by the set's own spread, and yet three quarters as like as usual: that is another pose, not worth a look.
+    turned = [*own(), reading("turned", likeness=0.75)]
+    audit = audit_identity(
+        np.stack([r.emb for r in turned if r.emb is not None]), z_cut=3.5, ratio_cut=0.5
+    )
+    assert audit.z[-1] < -3.5 and audited(turned) == {}
     z = found["stranger"][0].z
     assert z is not None and z < -3.5 and f"z {z:.1f}" in found["stranger"][0].detail
 

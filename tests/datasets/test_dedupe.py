@@ -140,7 +140,7 @@ def test_one_patch_in_two_scenes_is_no_copy() -> None:
     assert found.cells >= CurateSpec().match_cells and found.matrix is not None, (
         "the trap is not set"
     )
-    laid = lay_over(shrink(a), shrink(b), found.matrix, features[0].width_px, features[1].width_px)
+    laid = lay_over(shrink(a), shrink(b), found.matrix, features[0].size_px, features[1].size_px)
     assert laid.agreeing < 0.5
     assert compare(measure_print(a), measure_print(b), CurateSpec()) is None
     itself = compare(measure_print(a), measure_print(a), CurateSpec())
@@ -177,6 +177,52 @@ def test_a_head_that_turned_is_a_burst_and_no_copy() -> None:
         assert link is not None and link.kind == "burst", f"{change}: {link}"
     copy = compare(measure_print(rgb), measure_print(resized(rgb, 100)), CurateSpec())
     assert copy is not None and copy.kind == "edited"
+
+
+def _pulled(rgb: np.ndarray, by_px: float) -> np.ndarray:
+    """The picture with every part up to `by_px` off its place, smoothly: what another draw of one noise looks like."""
+    import cv2
+
+    rng = stream("pulled", rgb.shape[0])
+    height, width = rgb.shape[:2]
+    field = [
+        cv2.resize(rng.standard_normal((6, 6)).astype(np.float32), (width, height)) for _ in "xy"
+    ]
+    across, down = (one / np.abs(one).max() * by_px for one in field)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    return np.asarray(cv2.remap(rgb, x + across, y + down, cv2.INTER_CUBIC))
+
+
+def test_parts_a_little_off_their_place_are_no_copy() -> None:
+    """Renders of one starting noise agree in detail, and each part sits a fraction of a pixel elsewhere."""
+    rgb = resized(scene("noise"), 256)
+    whole = measure_print(rgb)
+    found = []
+    for by_px in (0.0, 0.2, 2.0, 4.0):
+        other = measure_print(np.ascontiguousarray(_pulled(rgb, by_px)))
+        link = compare(whole, other, CurateSpec())
+        laid = match(whole.features, other.features)
+        assert laid.matrix is not None
+        sizes = whole.features.size_px, other.features.size_px
+        found.append((lay_over(whole.small, other.small, laid.matrix, *sizes), link))
+    strains = [laid.strain for laid, _ in found]
+    assert strains[0] <= 0.01 and strains == sorted(strains)
+    assert 0.02 <= strains[1] <= 0.15 and strains[2] >= 0.3, strains
+    kinds = [None if link is None else link.kind for _, link in found]
+    assert kinds[:2] == ["edited", "edited"] and "edited" not in kinds[2:], kinds
+
+
+def test_a_map_that_is_off_is_settled_by_brightness() -> None:
+    """Key points leave a narrow picture's map a pixel or two off; what lies on each other says where it belongs."""
+    small = shrink(resized(scene("settled"), 256))
+    size = small.shape[1], small.shape[0]
+    wrong = np.array([[1.006, 0.0, 0.4], [0.001, 0.994, 0.9]])
+    laid = lay_over(small, small, wrong, size, size)
+    corners = np.array([[0.0, 0.0], [256.0, 0.0], [0.0, 256.0], [256.0, 256.0]])
+    away = np.linalg.norm(corners @ laid.matrix[:, :2].T + laid.matrix[:, 2] - corners, axis=1)
+    before = np.linalg.norm(corners @ wrong[:, :2].T + wrong[:, 2] - corners, axis=1)
+    assert before.max() > 1.5 and away.max() < 0.3, away
+    assert laid.agreeing >= 0.99 and laid.moved == 0.0
 
 
 def test_a_print_survives_its_packing() -> None:

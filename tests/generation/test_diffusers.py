@@ -109,6 +109,58 @@ def test_renders_do_not_depend_on_their_neighbours(tiny_base: Path) -> None:
     assert min(distances) > 1
 
 
+@pytest.mark.parametrize("name", ["unet", "conv", "all"])
+def test_each_picture_of_a_batch_has_its_own_strength(
+    tiny_base: Path, loras: dict[str, Path], name: str
+) -> None:
+    strengths = (0.4, 1.0, 0.0, 1.3, 1.0)
+    asked = [RenderRequest(PROMPT, 5 + i, loras[name], s) for i, s in enumerate(strengths)]
+    together = _pictures(open_renderer(tiny_base, SPEC, "cpu", batch=5), asked)
+    alone = open_renderer(tiny_base, SPEC, "cpu", batch=1)
+    apart = [_one(alone, request) for request in asked]
+    assert len(together) == len(apart) == 5
+    for one, two in zip(together, apart, strict=True):
+        assert int(np.abs(one.astype(int) - two.astype(int)).max()) <= 1
+    same_noise = [RenderRequest(PROMPT, 5, loras[name], s) for s in (0.4, 1.3)]
+    weak, strong = _pictures(open_renderer(tiny_base, SPEC, "cpu", batch=2), same_noise)
+    assert _distance(weak, strong) > 0.5
+
+
+def test_a_batch_that_does_not_fit_is_halved(
+    tiny_base: Path, loras: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = open_renderer(tiny_base, SPEC, "cpu", batch=8)
+    whole = renderer._render_batch
+    sizes: list[int] = []
+
+    def tight(requests: Sequence[RenderRequest]) -> list[Rgb]:
+        sizes.append(len(requests))
+        if len(requests) > 2:
+            raise torch.OutOfMemoryError("planted")
+        return whole(requests)
+
+    monkeypatch.setattr(renderer, "_render_batch", tight)
+    asked = [RenderRequest(PROMPT, 3 + i, loras["unet"], 0.5 + i / 10) for i in range(5)]
+    assert len(_pictures(renderer, asked)) == 5
+    assert sizes == [5, 2, 2, 1] and renderer.batch == 2
+
+    def none(requests: Sequence[RenderRequest]) -> list[Rgb]:
+        raise torch.OutOfMemoryError("planted")
+
+    monkeypatch.setattr(renderer, "_render_batch", none)
+    with pytest.raises(RenderError, match="no room for a single render"):
+        _pictures(renderer, asked)
+
+
+def test_a_strength_beyond_all_numbers_gives_a_black_picture(
+    tiny_base: Path, loras: dict[str, Path]
+) -> None:
+    renderer = open_renderer(tiny_base, SPEC, "cpu")
+    hot = _one(renderer, RenderRequest(PROMPT, 1, loras["unet"], 1e30))
+    assert hot.max() == 0
+    assert _one(renderer, RenderRequest(PROMPT, 1)).max() > 0, "the base is as it was"
+
+
 def test_order_progress_and_laziness(renderer: DiffusersRenderer, loras: dict[str, Path]) -> None:
     requests = [
         RenderRequest(PROMPT, 1),

@@ -28,8 +28,10 @@ from vultus.reports.records import (
     DroppedPicture,
     Fact,
     GroupView,
+    GuardView,
     PictureView,
     RunReport,
+    SecondView,
     Timing,
     YardstickView,
 )
@@ -42,6 +44,7 @@ from vultus.standin.identity import Identity
 from vultus.standin.nuisance import sample_nuisance, without_accessories
 from vultus.standin.personas import persona
 from vultus.standin.render import render
+from vultus.stats.estimate import Estimate
 
 Rows = NDArray[np.float64]
 BASES = ("standin/plain", "standin/soft", "standin/ink")
@@ -144,6 +147,33 @@ class Pictures:
 Rgb = NDArray[np.uint8]
 
 
+GUARDS = (
+    GuardView(
+        "copying",
+        True,
+        "nearer to trained than to held-out pictures by 0.20 (-0.4 to 0.8) m10",
+    ),
+    GuardView("framing", None, "faces are 1.31 times as high as the base's (1.12 to 1.53)"),
+    GuardView(
+        "diversity",
+        False,
+        "pictures differ 0.41 times as much as the base's (0.33 to 0.51)",
+    ),
+    GuardView("adherence", None, "adherence was not measured: name a CLIP model", measured=False),
+    GuardView("leakage", False, "class words gain 5.1 (3.9 to 6.2) m10", counted=False),
+)
+
+
+TIMINGS = (
+    Timing("curate 47 pictures", 6.1, "36 kept, 11 dropped"),
+    Timing("train", 71.4, "500 steps, 4 checkpoints"),
+    Timing("render", 128.9, "1,224 renders of 51 cells"),
+    Timing("read faces", 44.2, "1,260 pictures"),
+    Timing("score", 1.3, "51 cells"),
+    Timing("confirm", 9.7, "24 fresh renders"),
+)
+
+
 def sample_report(folder: Path, *, peak: float = 0.82, sheet_rows: int = 6) -> RunReport:
     """The record of a run that went well (or, with a low peak, not so well)."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,14 +208,7 @@ def sample_report(folder: Path, *, peak: float = 0.82, sheet_rows: int = 6) -> R
         yardsticks=(_scale_view(yardsticks[winner[0]], fresh, winner[0]),),
         sheets=_sheets(world, pictures, winner, scores, fresh, sheet_rows),
         losses=(_loss(),),
-        timings=(
-            Timing("curate 47 pictures", 6.1, "36 kept, 11 dropped"),
-            Timing("train", 71.4, "500 steps, 4 checkpoints"),
-            Timing("render", 128.9, "1,224 renders of 51 cells"),
-            Timing("read faces", 44.2, "1,260 pictures"),
-            Timing("score", 1.3, "51 cells"),
-            Timing("confirm", 9.7, "24 fresh renders"),
-        ),
+        timings=TIMINGS,
         facts=(
             Fact("LoRA", "ada-000375.safetensors"),
             Fact("weights", "sha256:51c0a4be2f7d"),
@@ -193,6 +216,15 @@ def sample_report(folder: Path, *, peak: float = 0.82, sheet_rows: int = 6) -> R
         ),
         environment={"vultus": "0.1.0", "torch": "2.13.0+cpu", "machine": "2 cores, 23 GiB"},
         limits=run_limits(1, len(PROMPTS), 14),
+        guards=GUARDS,
+        second=SecondView(
+            "standin:b",
+            scores[winner].m10,
+            Estimate(6.2, 5.1, 7.3, "m10", 24),
+            "the second judge (standin:b) gives m10 6.2 (5.1 to 7.3) and would refuse",
+            0.71,
+            False,
+        ),
     )
     return _with_dataset(report, pictures, yardsticks[winner[0]])
 

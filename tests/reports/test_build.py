@@ -100,7 +100,7 @@ def test_every_picture_has_words_and_every_drawing_a_description(text: str) -> N
 
 def test_links_of_the_menu_lead_to_sections(text: str) -> None:
     targets = re.findall(r'href="#(\w+)"', text)
-    assert len(targets) == 7
+    assert len(targets) == 8
     assert all(f'<section id="{target}"' in text for target in targets)
 
 

@@ -50,7 +50,7 @@ def test_an_estimate_outside_its_interval_is_refused() -> None:
 
 def test_words_and_json_survive_a_missing_interval() -> None:
     open_ended = Estimate(-0.04, -math.inf, math.inf, "m10", 2)
-    assert open_ended.words() == "0.0 (no interval)"
+    assert open_ended.words() == "0.0 (too few, n = 2)"
     assert Estimate(7.93, 7.2, 8.51, "m10", 24).words() == "7.9 (7.2 to 8.5)"
     for estimate in (open_ended, wilson(3, 7)):
         text = json.dumps(estimate.to_json(), allow_nan=False)

@@ -176,7 +176,9 @@ def test_steps_of_a_killed_attempt_do_not_count_as_speed(tmp_path: Path) -> None
     heard: list[tuple[float, bool]] = []
 
     class _Counter(Counter):
-        def advance(self, amount: float, note: str = "", *, remembered: bool = False) -> None:
+        def advance(
+            self, amount: float, note: str = "", *, remembered: bool = False, pace: str = ""
+        ) -> None:
             heard.append((amount, remembered))
 
     def work(order: Order, scratch: Path, advance: Callable[..., None]) -> Mapping[str, Path]:

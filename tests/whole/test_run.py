@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -105,8 +107,10 @@ def test_every_step_was_done_once(world: World) -> None:
     assert {state for _, state in attempts} == {"done"}
     kinds = [kind for kind, _ in attempts]
     # 2 bases x (impostors, alone) + 2 x 4 x 3 cells + confirmation (three finalists; impostors, alone of their base)
+    # + the chosen LoRA with the class words alone
     assert {one.cell.base for one in world.outcome.finalists} == {"soft"}
-    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2
+    assert kinds.count("render") == kinds.count("read") == 2 * 2 + 24 + 3 + 2 + 1
+    assert kinds.count("inspect") == 3
     assert kinds.count("train") == kinds.count("curate") == 1
 
 
@@ -138,6 +142,17 @@ def test_halving_finds_the_same_cell_with_fewer_renders(world: World, tmp_path: 
     grid = sum(len(one.renders) for one in world.outcome.cells)
     assert sum(len(one.renders) for one in outcome.cells) < 0.6 * grid
     assert outcome.swept_rounds > 2
+    chosen = outcome.choice.chosen
+    row = [
+        one
+        for one in outcome.cells
+        if (one.cell.base, one.cell.checkpoint) == (chosen.base, chosen.checkpoint)
+    ]
+    assert len(row) == 3 and outcome.row_renders > 0
+    blocks = set(outcome.cell(chosen).renders)
+    assert all(set(one.renders) == blocks for one in row), "the row of strengths has no holes"
+    others = [len(one.renders) for one in outcome.cells if one not in row and one.cell.strength > 0]
+    assert min(others) < len(blocks), "the rest keeps the holes that halving left"
 
 
 def test_the_page_and_the_lora_are_delivered(
@@ -181,6 +196,61 @@ def test_the_gate_looks_up_and_answers_with_its_exit_code(
     assert _attempts(empty) == []
 
 
+def test_the_guard_rails_and_their_words_are_on_the_page_and_in_the_gate(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [one.name for one in world.outcome.guards]
+    assert len(names) == len(set(names)) == 10 and "leakage" in names
+    told = {one.name: one for one in world.outcome.guards}
+    assert not told["adherence"].measured, "nobody in the planted world knows prompts"
+    assert told["copied pictures"].kept and told["flat pictures"].kept
+    assert world.outcome.second is None, "the planted pack has one recogniser"
+    main(["gate", str(world.folder), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in said["guards"]] == names
+    counted = {one["name"] for one in said["conditions"]}
+    assert "copying" in counted and not {"adherence", "leakage"} & counted
+
+
+def test_a_blind_vote_is_dealt_answered_and_compared(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = _attempts(world.folder)
+    assert main(["votes", str(world.folder), "--pairs", "12", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    page = Path(said["page"]).read_text(encoding="utf-8")
+    assert said["pairs"] == 16 and page.count("<fieldset") == 16
+    assert "soft" not in page and "m10" not in page, "the page tells nothing about the cells"
+    assert not re.search(r'(?:src|href)="https?:', page)
+    answers = "".join("9 3\n" for _ in range(15)) + "eleven\n8 4\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(answers))
+    assert main(["votes", str(world.folder), "--pairs", "12", "--answer", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["marks"] == 24 and found["herself"] is not None
+    votes = world.folder / "reports" / "votes.json"
+    assert main(["votes", str(world.folder), "--pairs", "11", "--read", str(votes)]) == 2
+    assert "another deck" in capsys.readouterr().err
+    assert _attempts(world.folder) == before, "a vote made something"
+
+
+def test_the_sweep_is_shown_and_exported(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", "show", str(world.folder)]) == 0
+    said = capsys.readouterr().out
+    chosen = world.outcome.cell(world.outcome.choice.chosen).score.m10.value
+    assert f"{chosen:.1f}*" in said and "plain" in said and "soft" in said
+    assert len([line for line in said.splitlines() if line[:6].strip().isdigit()]) == 2 * 4
+    assert main(["sweep", "show", str(world.folder), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["cells"]) == 2 * (1 + 4 * 3)
+    assert main(["sweep", "export", str(world.folder), str(tmp_path / "charts"), "--json"]) == 0
+    files = [Path(one) for one in json.loads(capsys.readouterr().out)["files"]]
+    assert {one.name for one in files} >= {"strength.svg", "checkpoints.svg", "scale.svg"}
+    for one in files:
+        root = ElementTree.fromstring(one.read_text(encoding="utf-8"))
+        assert root.tag.endswith("svg") and len(list(root)) > 5
+
+
 def test_calibrate_is_what_a_run_needs_anyway(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +276,7 @@ def test_a_budget_is_kept_and_a_hopeless_one_is_refused(world: World, tmp_path: 
     outcome = drive(Workspace(folder), inline=True, quiet=True)
     swept = sum(len(one.renders) for one in outcome.cells if one.cell.strength > 0)
     fresh = sum(len(one.renders) for one in outcome.finalists)
+    swept -= outcome.row_renders  # declared beside the budget: it chooses nothing
     assert swept + fresh + 2 * 8 * len({one.cell.base for one in outcome.finalists}) <= 130
     (folder / "vultus.toml").write_text(told.replace("130", "40"), encoding="utf-8")
     with pytest.raises(ScoreError, match="24 cells want one each"):

@@ -84,7 +84,9 @@ def _add_freeze(verbs: Nouns) -> None:
         examples=["vultus dataset freeze ada/dataset --persona ada/persona.toml"],
     )
     _dataset(parser)
-    parser.add_argument("--persona", type=Path, help="persona.toml: names trigger and class words")
+    parser.add_argument(
+        "--persona", type=Path, help="persona.toml; else the one beside the dataset"
+    )
     parser.add_argument(
         "--resolution", type=int, default=1024, help="side of the training square, px"
     )
@@ -222,15 +224,15 @@ def _undo(args: argparse.Namespace, library: Library) -> int:
 
 
 def _freeze(args: argparse.Namespace) -> int:
+    from vultus.cli.dataset_opening import persona_of
     from vultus.core.errors import SpecError
     from vultus.datasets.freeze import freeze
     from vultus.datasets.library import Library
-    from vultus.datasets.persona import load_persona
     from vultus.reports.dataset_pages import freeze_page
 
     if not 64 <= args.resolution <= 4096:
         raise SpecError([f"--resolution {args.resolution} is outside 64..4096"])
-    persona = load_persona(args.persona) if args.persona else None
+    persona = persona_of(args, needed=False)
     with Library.open(args.dataset) as library:
         frozen = freeze(library, persona=persona, resolution_px=args.resolution)
         page = freeze_page(library, frozen)
@@ -249,10 +251,18 @@ def _freeze(args: argparse.Namespace) -> int:
         *([] if held_out else ["  no reference is held out: `vultus dataset split` was not run"]),
         f"manifest: {frozen.path}",
         f"page: {page}",
-        f"next: vultus dataset export {args.dataset} --format kohya --to FOLDER",
+        f'next: in vultus.toml, dataset = "{_beside(frozen.path.parent)}" (then vultus run);'
+        f" or vultus dataset export {args.dataset} --format kohya --to FOLDER",
     ]
     say(args, record, lines)
     return EXIT_DONE
+
+
+def _beside(frozen: Path) -> str:
+    """The frozen folder as a vultus.toml beside the dataset (or in it) would name it."""
+    dataset = frozen.parents[1]
+    inside = f"frozen/{frozen.name}"
+    return f"{dataset.resolve().name}/{inside}"
 
 
 def _export(args: argparse.Namespace) -> int:

@@ -109,7 +109,7 @@ def _audit(args: argparse.Namespace) -> int:
         *(
             f"  {one.name}: {FINDING_WORDS[one.reason]} ({one.detail})"
             + ("" if one.verdict == "drop" else " [look]")
-            for one in audited.findings
+            for one in sorted(audited.findings, key=lambda one: (one.z is None, one.z or 0.0))
         ),
         f"{len(gone)} set aside" if gone is not None else "nothing was set aside (--apply does it)",
         f"page: {page}",

@@ -39,8 +39,8 @@ def _handle(args: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
 
     from vultus.core.errors import ScoreError
-    from vultus.scoring.gate import judge
     from vultus.scoring.records import GateSpec
+    from vultus.scoring.second import decide
     from vultus.studies.drive import look_up
     from vultus.studies.workspace import Workspace
 
@@ -51,7 +51,7 @@ def _handle(args: argparse.Namespace) -> int:
     if args.bar is not None:
         spec = replace(spec, m10=args.bar)
     score = outcome.fresh.score
-    verdict = judge(spec, score)
+    verdict = decide(spec, score, outcome.guards, outcome.second)
     decision = verdict.decision(args.level)
     record = {
         "decision": decision,
@@ -64,15 +64,19 @@ def _handle(args: argparse.Namespace) -> int:
         "cell": asdict(outcome.choice.chosen),
         "conditions": [asdict(one) for one in verdict.conditions],
         "reasons": list(verdict.reasons),
+        "guards": [guard.to_json() for guard in outcome.guards],
+        "second_judge": outcome.second.to_json() if outcome.second else None,
         "warnings": list(score.flags),
         "yardstick": score.yardstick_digest,
         "evidence": list(outcome.fresh.keys),
     }
+    counted = {one.name for one in verdict.conditions}
     marks = {True: "kept", False: "BROKEN", None: "open"}
     lines = [
         f"{decision}: {verdict.answer} at a bar of {spec.m10:g} ({outcome.choice.chosen.words})",
         *(f"  {marks[one.kept]:6s} {one.words}" for one in verdict.conditions),
         *(f"  note   {flag}" for flag in score.flags),
+        *(f"  note   {one.words}" for one in outcome.guards if one.name not in counted),
     ]
     say(args, record, lines)
     return EXITS[decision]

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["NOUNS", "build_parser", "main", "present_nouns"]
 
 NOUNS = (
-    *("demo", "init", "run", "script", "jobs", "dataset", "calibrate", "gate", "faces"),
-    *("score", "lora", "doctor", "models", "store", "tools", "notify"),
+    *("demo", "init", "run", "script", "jobs", "dataset", "calibrate", "gate", "votes", "faces"),
+    *("score", "render", "sweep", "lora", "doctor", "models", "store", "tools", "notify"),
 )
 """Every noun, in the order of `vultus --help`: a new file in `vultus/cli/` must be named here."""
 

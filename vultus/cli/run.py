@@ -111,6 +111,8 @@ def _record(outcome: Outcome, report: Path, lora: Path) -> dict[str, Any]:
         "persona": outcome.persona.name,
         "gate": outcome.gate.answer,
         "reasons": list(outcome.gate.reasons),
+        "guards": [guard.to_json() for guard in outcome.guards],
+        "second_judge": outcome.second.to_json() if outcome.second else None,
         "chosen": {
             "base": chosen.base,
             "checkpoint": chosen.checkpoint,

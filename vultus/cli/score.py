@@ -37,6 +37,13 @@ def add(subparsers: Nouns) -> None:
         help="strangers of the same kind, best the same prompts without the LoRA; they set the 0 "
         "of the scale (may be given more than once)",
     )
+    parser.add_argument(
+        "--trained",
+        type=Path,
+        action="append",
+        default=[],
+        help="pictures that the LoRA was trained on; with them copying is looked for (may be given more than once)",
+    )
     parser.add_argument("--pack", default="free", help="face pack: a name or a folder")
     parser.add_argument("--bar", type=float, default=8.0, help="m10 that the pictures must reach")
     parser.add_argument(
@@ -62,12 +69,17 @@ def _score(args: argparse.Namespace) -> int:
 
     if not 0.0 < args.bar <= 10.0:
         raise ScoreError(f"--bar {args.bar:g} is outside 0..10", next_command="use --bar 8")
-    folders = [args.references, args.pictures, *args.impostors]
+    folders = [args.references, args.pictures, *args.impostors, *args.trained]
     count = sum(len(list_pictures(folder)[0]) for folder in folders)
     engine = open_engine(find_pack(args.pack))
     with Progress(count, "reading faces", "pictures", quiet=args.json) as progress:
         found = score_folders(
-            engine, args.references, args.pictures, args.impostors, progress=progress
+            engine,
+            args.references,
+            args.pictures,
+            args.impostors,
+            trained=args.trained,
+            progress=progress,
         )
     report = folder_report(
         found,
@@ -88,6 +100,7 @@ def _record(found: FolderScore, answer: str, path: Path) -> dict[str, Any]:
         "answer": answer,
         "m10": found.score.m10.to_json() if found.score else None,
         "refused": list(found.refused),
+        "guards": [guard.to_json() for guard in found.guards],
         "cosine": found.cosine.to_json() if found.cosine else None,
         "share_of_references": found.share.to_json() if found.share else None,
         "misses": found.misses,

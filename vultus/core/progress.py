@@ -25,6 +25,7 @@ from vultus.core.clock import Clock, SystemClock
 __all__ = ["Progress", "mirror_to", "seconds_text"]
 
 WINDOW_S = 120.0  # long enough to cover several batches, short enough to follow a change of work
+SETTLE_S = 5.0  # a new kind of work is timed for so long before its own speed is believed
 REDRAW_S = 0.1
 LINE_EVERY_S = 10.0
 MIRROR_EVERY_S = 1.0
@@ -76,6 +77,8 @@ class Progress:
         self._drawn_s = -float("inf") if self._tty else self._started_s
         self._mirrored_s = -float("inf")
         self._width = 0
+        self._pace = ""
+        self._before: float | None = None
         self._seen: deque[tuple[float, float]] = deque([(self._started_s, 0.0)])
 
     @property
@@ -97,9 +100,17 @@ class Progress:
         self._total = max(float(total), 0.0)
         self._draw()
 
-    def advance(self, n: float = 1.0, note: str = "", *, remembered: bool = False) -> None:
-        """`n` more are done. `remembered`: they were looked up, which says nothing about speed."""
+    def advance(
+        self, n: float = 1.0, note: str = "", *, remembered: bool = False, pace: str = ""
+    ) -> None:
+        """`n` more are done. `remembered`: they were looked up, which says nothing about speed.
+
+        `pace` names the kind of work: weights of two kinds are guesses beside one another (on a busy machine bad ones),
+        so what is left is told from the speed of the present kind alone once that is known.
+        """
         self._done += n
+        if pace and pace != self._pace and not remembered:
+            self._change_pace(pace)
         if remembered:
             self._remembered += n
         if note:
@@ -142,12 +153,29 @@ class Progress:
             if not self._quiet:
                 self._print(last=True)
 
+    def _change_pace(self, pace: str) -> None:
+        """Forget the speed of another kind of work, but for the time until the new one has settled."""
+        speed = self._speed()
+        self._before = speed if speed is not None else self._before
+        if self._pace:
+            self._seen = deque([(self._clock.monotonic(), self._worked())])
+        self._pace = pace
+
+    def _speed(self) -> float | None:
+        """Units per second over the window; None before any is known."""
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        if last - first <= _EPSILON or last_s <= first_s:
+            return None
+        return (last - first) / (last_s - first_s)
+
     def seconds_left(self) -> float | None:
         """Time left at the speed of the last minutes; None before any speed is known."""
         left = self._total - self.done
         if left <= 0 or self._finished:
             return 0.0
         (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        if self._before is not None and last_s - first_s < SETTLE_S:
+            return left / self._before
         if last - first <= _EPSILON or last_s <= first_s:
             return None
         # Since the last advance the clock went on; but an overdue step is not a finished one, so

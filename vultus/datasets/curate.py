@@ -74,7 +74,7 @@ def curate(
     shot = {one.dropped: one.kept for one in judged.findings}
     lineage = {candidate.name: shot.get(candidate.name, candidate.name) for candidate in kept}
     held_out = choose_references(kept, lineage, spec, seed)
-    return _freeze(seen, judged, held_out, persona, engine.pack.digest, out)
+    return write_dataset(seen, judged, held_out, persona, engine.pack.digest, out)
 
 
 def judge(seen: Ingested, spec: CurateSpec) -> Judged:
@@ -183,7 +183,7 @@ def _refuse_nothing_left(seen: Ingested, judged: Judged, spec: CurateSpec) -> No
     )
 
 
-def _freeze(
+def write_dataset(
     seen: Ingested,
     judged: Judged,
     held_out: set[str],
@@ -191,6 +191,7 @@ def _freeze(
     pack_digest: str,
     out: Path,
 ) -> Dataset:
+    """Write pictures, embeddings and manifest of what was judged: the folder that a run's later steps read."""
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     (out / "dropped").mkdir(exist_ok=True)
     members: list[Member] = []
@@ -262,4 +263,4 @@ def _copy_picture(picture: Measured, path: Path, longest_px: int) -> tuple[int, 
     return int(rgb.shape[1]), int(rgb.shape[0])
 
 
-__all__ = ["FACE_DROPS", "THUMBNAIL_PX", "Judged", "curate", "judge"]
+__all__ = ["FACE_DROPS", "THUMBNAIL_PX", "Judged", "curate", "judge", "write_dataset"]

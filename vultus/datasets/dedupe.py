@@ -17,6 +17,8 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import Any, Final, Literal
 
@@ -36,6 +38,7 @@ from vultus.images.hashing import Hashes
 
 __all__ = ["ALL_PAIRS_MAX", "Follow", "apply", "dedupe", "families", "find_duplicates"]
 
+TOGETHER: Final = 64
 HELD_PRINTS: Final = 600
 """Unpacked prints in memory at once: 0.4 MB each."""
 Follow = Callable[[str, int, int], None]
@@ -109,7 +112,11 @@ def dedupe(
             )
             for i, entry in enumerate(entries)
         ]
-        groups = find_groups(links, worth, lambda i, j: _judged(entries, store, i, j, spec))
+
+        def again(i: int, j: int) -> Link | None:
+            return _judged(entries[i], store.get(i), spec, entries[j], store.get(j))
+
+        groups = find_groups(links, worth, again)
         outcome = _told(entries, groups, len(pairs))
         library.write_stage("dedupe", outcome)
     return outcome
@@ -171,33 +178,42 @@ def _compared(
     spec: CurateSpec,
     follow: Follow,
 ) -> dict[tuple[int, int], Link]:
-    """Compare the pairs, picture by picture; what an earlier call did with the same partners is looked up."""
+    """Compare the pairs, picture by picture; what an earlier call did with the same partners is looked up.
+
+    Matrix products and OpenCV leave Python's lock, so a picture's partners are shared out to threads.
+    """
     kind = f"{RECIPE}/{content_id(canonical([spec.match_cells, spec.hash_bits]).encode())[7:15]}"
     links: dict[tuple[int, int], Link] = {}
     done = 0
-    for i, mine in groupby(pairs, key=lambda pair: pair[0]):
-        partners = [j for _, j in mine]
-        own = entries[i].content_id
-        asked = content_id("".join(entries[j].content_id for j in partners).encode())
-        known = library.recall(f"{kind}/{asked[7:23]}", [own]).get(own)
-        if known is None:
-            found = [(n, _judged(entries, store, i, j, spec)) for n, j in enumerate(partners)]
-            rows = [[n, link.packed()] for n, link in found if link is not None]
-            known = json.dumps(rows).encode()
-            library.remember(f"{kind}/{asked[7:23]}", {own: known})
-        for position, row in json.loads(known):
-            links[i, partners[position]] = Link.unpacked(row)
-        done += len(partners)
-        follow("comparing", done, len(pairs))
+    with ThreadPoolExecutor(max_workers=prints.workers()) as pool:
+        for i, mine in groupby(pairs, key=lambda pair: pair[0]):
+            partners = [j for _, j in mine]
+            own = entries[i].content_id
+            asked = content_id("".join(entries[j].content_id for j in partners).encode())
+            known = library.recall(f"{kind}/{asked[7:23]}", [own]).get(own)
+            if known is None:
+                # The store is read by this thread alone; a picture of thousands of partners is not held at once.
+                found: list[Link | None] = []
+                for start in range(0, len(partners), TOGETHER):
+                    some = partners[start : start + TOGETHER]
+                    found += pool.map(
+                        partial(_judged, entries[i], store.get(i), spec),
+                        [entries[j] for j in some],
+                        [store.get(j) for j in some],
+                    )
+                rows = [[n, link.packed()] for n, link in enumerate(found) if link is not None]
+                known = json.dumps(rows).encode()
+                library.remember(f"{kind}/{asked[7:23]}", {own: known})
+            for position, row in json.loads(known):
+                links[i, partners[position]] = Link.unpacked(row)
+            done += len(partners)
+            follow("comparing", done, len(pairs))
     return links
 
 
-def _judged(
-    entries: Sequence[Entry], store: _Prints, i: int, j: int, spec: CurateSpec
-) -> Link | None:
-    a, b = entries[i], entries[j]
+def _judged(a: Entry, print_a: Print, spec: CurateSpec, b: Entry, print_b: Print) -> Link | None:
     same = same_file(a.content_id, a.pixel_id, b.content_id, b.pixel_id)
-    return same or compare(store.get(i), store.get(j), spec)
+    return same or compare(print_a, print_b, spec)
 
 
 def _told(entries: Sequence[Entry], groups: Sequence[Group], pairs: int) -> dict[str, Any]:

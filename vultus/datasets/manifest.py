@@ -78,8 +78,13 @@ def reference_digest(dataset: Dataset) -> str:
 
 
 def _member(row: Mapping[str, Any]) -> Member:
-    box, points = row.get("box_px"), row.get("points_px", ())
-    found = {"box_px": None if box is None else tuple(box), "points_px": tuple(map(tuple, points))}
+    """JSON has no tuples."""
+    box, crop, points = row.get("box_px"), row.get("crop_px"), row.get("points_px", ())
+    found = {
+        "box_px": None if box is None else tuple(box),
+        "crop_px": None if crop is None else tuple(crop),
+        "points_px": tuple(map(tuple, points)),
+    }
     return Member(**{**row, **found})
 
 

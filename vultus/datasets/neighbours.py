@@ -18,6 +18,7 @@ Cost, 10,000 pictures of 300 key points: 100 MB for postings, everything else in
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -26,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.core.seeds import stream
-from vultus.datasets.prints import unpacked_rows
+from vultus.datasets.prints import unpacked_rows, workers
 from vultus.images.hashing import LOW_QUALITY, Hashes
 from vultus.images.matching import mirrored_descriptors
 
@@ -82,11 +83,16 @@ def candidate_pairs(
     owner, word, signature, plain, mirrored, fine = _index(count, fetch, tree)
     starts = np.searchsorted(word, np.arange(len(tree.tops) ** 2 + 1))
     pairs = set(_near_hashes(plain, mirrored, fine, hash_bits))
-    for start in range(0, count, BLOCK):
-        for i, (_, packed) in enumerate(fetch(start, min(count, start + BLOCK)), start):
-            for j in _voted(i, count, packed, tree, starts, owner, signature):
-                pairs.add((min(i, j), max(i, j)))
-        follow(min(count, start + BLOCK), count)
+
+    def vote(one: tuple[int, npt.NDArray[np.uint8]]) -> list[int]:
+        return _voted(one[0], count, one[1], tree, starts, owner, signature)
+
+    with ThreadPoolExecutor(max_workers=workers()) as pool:
+        for start in range(0, count, BLOCK):
+            asked = [packed for _, packed in fetch(start, min(count, start + BLOCK))]
+            for i, found in enumerate(pool.map(vote, enumerate(asked, start)), start):
+                pairs |= {(min(i, j), max(i, j)) for j in found}
+            follow(min(count, start + BLOCK), count)
     return sorted(pairs)
 
 

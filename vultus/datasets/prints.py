@@ -41,12 +41,13 @@ __all__ = [
     "packed_parts",
     "unpack",
     "unpacked_rows",
+    "workers",
 ]
 
-KIND: Final = "print/1"
+KIND: Final = "print/2"
 BATCH: Final = 16
-_HEAD: Final = "<4sHHddff"
-_MAGIC: Final = b"VPR1"
+_HEAD: Final = "<4sHHHddff"
+_MAGIC: Final = b"VPR2"
 _STEPS: Final = 512.0
 
 
@@ -71,7 +72,6 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
 
     SIFT and decoders leave Python's lock, so threads do; a batch is committed every few seconds.
     """
-    import os
     from concurrent.futures import ThreadPoolExecutor
 
     known = library.measured(KIND)
@@ -79,14 +79,20 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
     waiting = [(one, path) for one, path in sorted(todo.items()) if one not in known]
     done = len(todo) - len(waiting)
     follow(done, len(todo))
-    workers = max(1, min(8, len(os.sched_getaffinity(0))))
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with ThreadPoolExecutor(max_workers=workers()) as pool:
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
             made = pool.map(lambda item: pack(measure_print(load_picture(item[1]).rgb)), batch)
             library.remember(KIND, {one: data for (one, _), data in zip(batch, made, strict=True)})
             done += len(batch)
             follow(done, len(todo))
+
+
+def workers() -> int:
+    """How many threads serve best: one per core that this process may use, up to eight."""
+    import os
+
+    return max(1, min(8, len(os.sched_getaffinity(0))))
 
 
 def pack(one: Print) -> bytes:
@@ -101,6 +107,7 @@ def pack(one: Print) -> bytes:
         _MAGIC,
         len(rows),
         one.features.width_px,
+        one.features.height_px,
         one.features.frame.scale_x,
         one.features.frame.scale_y,
         one.hashes.quality,
@@ -116,7 +123,7 @@ def unpack(data: bytes) -> Print:
     from PIL import Image
 
     size = struct.calcsize(_HEAD)
-    magic, n, width, scale_x, scale_y, quality, sharp = struct.unpack(_HEAD, data[:size])
+    magic, n, width, height, scale_x, scale_y, quality, sharp = struct.unpack(_HEAD, data[:size])
     if magic != _MAGIC:
         raise ValueError("not a packed print")
     bits = np.unpackbits(np.frombuffer(data, np.uint8, 64, size)).astype(np.bool_)
@@ -126,7 +133,7 @@ def unpack(data: bytes) -> Print:
     rows = unpacked_rows(np.frombuffer(data, np.uint8, 128 * n, place).reshape(n, 128))
     with Image.open(io.BytesIO(data[place + 128 * n :]), formats=["JPEG"]) as image:
         small = np.array(image.convert("L"))
-    features = Features(points, rows, Frame(scale_x, scale_y, 0.0, 0.0), int(width))
+    features = Features(points, rows, Frame(scale_x, scale_y, 0.0, 0.0), width, height)
     return Print(Hashes(bits[:256], bits[256:], float(quality)), features, small, float(sharp))
 
 
@@ -140,7 +147,7 @@ def unpacked_rows(packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 def packed_parts(data: bytes) -> tuple[Hashes, npt.NDArray[np.uint8]]:
     """Hashes and packed descriptors only: what the search for neighbours reads of ten thousand prints."""
     size = struct.calcsize(_HEAD)
-    _, n, _, _, _, quality, _ = struct.unpack(_HEAD, data[:size])
+    _, n, _, _, _, _, quality, _ = struct.unpack(_HEAD, data[:size])
     bits = np.unpackbits(np.frombuffer(data, np.uint8, 64, size)).astype(np.bool_)
     rows = np.frombuffer(data, np.uint8, 128 * n, size + 64 + 8 * n).reshape(n, 128)
     return Hashes(bits[:256], bits[256:], float(quality)), rows

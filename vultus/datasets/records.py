@@ -36,6 +36,7 @@ Reason = Literal[
 Role = Literal["reference", "training", "dropped"]
 FaceSize = Literal["large", "medium", "small"]
 Facing = Literal["left", "ahead", "right"]
+BoxPx = tuple[int, int, int, int]
 
 REASON_WORDS: dict[str, str] = {
     "unreadable": "cannot be opened",
@@ -77,6 +78,12 @@ class CurateSpec:
     off_persona_ratio: float = setting(
         0.5,
         help="share of the median cosine below which a questioned face is another person",
+        low=0.0,
+        high=1.0,
+    )
+    doubtful_ratio: float = setting(
+        0.7,
+        help="share of the median cosine below which a questioned face is shown as doubtful",
         low=0.0,
         high=1.0,
     )
@@ -230,6 +237,7 @@ class Member:
     `picture` is the file inside the frozen folder: the decoded, upright picture as PNG; its size, face box and five
     points are in pixels of that file.
     `cosine` is its leave-one-out similarity to the other kept pictures (unit: cosine).
+    `crop_px` is set for a view: the part (x0, y0, x1, y1) of `picture` that is trained on.
     """
 
     name: str
@@ -244,6 +252,7 @@ class Member:
     height_px: int
     cosine: float
     lineage: str
+    crop_px: BoxPx | None = None
     box_px: tuple[float, float, float, float] | None = None
     points_px: tuple[tuple[float, float], ...] = ()
 
@@ -273,6 +282,7 @@ class Dataset:
 __all__ = [
     "DERIVED",
     "REASON_WORDS",
+    "BoxPx",
     "Candidate",
     "CurateSpec",
     "Dataset",

@@ -11,14 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from vultus.core.specs import setting
 
-__all__ = ["Codec", "Progress", "RenderRequest", "RenderSpec", "Renderer", "Rgb"]
+__all__ = [
+    "Codec",
+    "Progress",
+    "Redraw",
+    "Redrawer",
+    "RenderRequest",
+    "RenderSpec",
+    "Renderer",
+    "Rgb",
+]
 
 Rgb = npt.NDArray[np.uint8]
 
@@ -56,6 +65,18 @@ class RenderRequest:
     strength: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Redraw:
+    """A square picture to be drawn again from part of the way back to noise.
+
+    `denoise` is that part, above 0 and at most 1; `request` says with what words, seed, LoRA and strength.
+    """
+
+    request: RenderRequest
+    rgb: Rgb
+    denoise: float
+
+
 class Progress(Protocol):
     """The part of `core.progress.Progress` that a renderer uses."""
 
@@ -71,9 +92,11 @@ class Codec(Protocol):
 class Renderer(Protocol):
     """A resident base that renders.
 
-    `render` yields one rgb per request, **in the order of the requests**; requests with equal
-    (lora, strength) are denoised together, so callers that group them render faster. A renderer
-    is not thread-safe. Raises RenderError when a LoRA does not fit the base, naming the file.
+    `render` yields one rgb per request, **in the order of the requests**; neighbours with one LoRA
+    are denoised together, so callers that group them render faster. A renderer may have an
+    attribute `batch`, how many it denoises at a time, and is not thread-safe.
+
+    Raises RenderError when a LoRA does not fit the base, naming the file.
     """
 
     def render(
@@ -82,3 +105,10 @@ class Renderer(Protocol):
 
     def close(self) -> None:
         """Let go of the weights; later calls raise."""
+
+
+@runtime_checkable
+class Redrawer(Protocol):
+    """A renderer that can also draw pictures again."""
+
+    def redraw(self, asked: Sequence[Redraw]) -> Iterator[Rgb]: ...

@@ -1,8 +1,8 @@
 """Whether two pictures show the same shot, even cropped, mirrored, framed or recoloured.
 
 **Notation**
-    key points    SIFT, RootSIFT descriptors     points float32 (n, 2) px of the working copy,
-                                                 descriptors (n, 128)
+    key points    SIFT, RootSIFT descriptors     points float32 (n, 2) px of the working copy from its
+                                                 corner, descriptors (n, 128)
     A             affine map a -> b              float64 (2, 3), px of the working copies
     cells         evidence                       distinct 8 x 8 px cells of b's working copy that
                                                  inliers of A hit
@@ -64,12 +64,18 @@ class Features:
     descriptors: Keys
     frame: Frame
     width_px: int
+    height_px: int
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Width and height of the working copy."""
+        return self.width_px, self.height_px
 
     @property
     def mirrored_points(self) -> Keys:
         """Where the key points lie in the left-right mirrored working copy."""
         turned = self.points.copy()
-        turned[:, 0] = self.width_px - 1 - turned[:, 0]
+        turned[:, 0] = self.width_px - turned[:, 0]
         return turned
 
 
@@ -97,9 +103,8 @@ def extract(rgb: Rgb) -> Features:
     k = WORKING_SIDE_PX / max(height, width)
     new_width, new_height = max(16, round(width * k)), max(16, round(height * k))
     points, descriptors = _sift(resize(rgb, new_width, new_height))
-    return Features(
-        points, descriptors, Frame(new_width / width, new_height / height, 0.0, 0.0), new_width
-    )
+    frame = Frame(new_width / width, new_height / height, 0.0, 0.0)
+    return Features(points, descriptors, frame, new_width, new_height)
 
 
 def mirrored_descriptors(descriptors: Keys) -> Keys:
@@ -130,7 +135,7 @@ def match(a: Features, b: Features, fewest: int = _MIN_INLIERS) -> Match:
             found = _verify(points[pairs[:, 0]], b.points[pairs[:, 1]], b, mirrored=mirrored)
             best = found if found.cells > best.cells else best
     if best.mirrored and best.matrix is not None:
-        flip = np.array([[-1.0, 0.0, a.width_px - 1.0], [0.0, 1.0, 0.0]])
+        flip = np.array([[-1.0, 0.0, float(a.width_px)], [0.0, 1.0, 0.0]])
         best = replace(best, matrix=_after(best.matrix, flip))
     return best
 
@@ -152,7 +157,8 @@ def _sift(rgb: Rgb) -> tuple[Keys, Keys]:
         return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
     order = np.argsort([-k.response for k in keys], kind="stable")[:N_FEATURES]
     share = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-7)
-    points = np.array([k.pt for k in keys], dtype=np.float32)
+    # OpenCV counts from the middle of the first pixel, maps of pictures from its corner.
+    points = np.array([k.pt for k in keys], dtype=np.float32) + np.float32(0.5)
     return points[order], np.sqrt(share).astype(np.float32)[order]
 
 

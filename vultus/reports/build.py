@@ -13,6 +13,7 @@ from pathlib import Path
 from vultus.core.files import write_bytes
 from vultus.reports import appendix, sections
 from vultus.reports.ceiling import ceiling_chart, ceiling_words
+from vultus.reports.guards import guard_table, second_table
 from vultus.reports.html import Html, join, raw, tag
 from vultus.reports.records import PictureView, RunReport
 from vultus.reports.thumbs import Thumbs
@@ -73,8 +74,19 @@ def _parts(report: RunReport, thumbs: Thumbs) -> list[tuple[str, str, str, Html]
             "cells",
             "Every combination",
             "Base model by base model: training step down, LoRA strength across, m10 in the "
-            "square. All squares rendered the same prompts from the same starting noise.",
+            "square. Squares share prompts and starting noise, as far as each was rendered.",
             sections.cells(report),
+        ),
+        (
+            "guards",
+            "What the number was not bought with",
+            (
+                "Each line compares the chosen renders with the base's own, same prompt and same starting noise. "
+                if report.cells
+                else ""
+            )
+            + "None of them enters the score.",
+            join((guard_table(report.guards), second_table(report.second))),
         ),
         ("training", "Training", "", sections.training(report)),
         (

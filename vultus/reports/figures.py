@@ -96,7 +96,7 @@ def _score_chart(
 ) -> Html:
     spots = [value for value, _ in x_ticks]
     margin = (max(spots) - min(spots)) * 0.04 or 0.5
-    tops = [_finite(c.m10.high, c.m10.value) for line in lines.values() for c in line]
+    tops = [_reach(c.m10)[1] for line in lines.values() for c in line]
     lows = [c.m10.value for line in lines.values() for c in line]
     frame = Frame(
         (min(spots) - margin, max(spots) + margin),
@@ -137,9 +137,9 @@ def _gate_line(frame: Frame, bar: float | None) -> Html:
 
 
 def _band(frame: Frame, line: Sequence[CellView], place: Callable[[CellView], float]) -> Html:
-    """The interval of every point as one shape; a point without one ends it at the point itself."""
-    upper = [(frame.px(place(c)), frame.py(_finite(c.m10.high, c.m10.value))) for c in line]
-    lower = [(frame.px(place(c)), frame.py(_finite(c.m10.low, c.m10.value))) for c in line]
+    """The interval of every point as one shape; a point without a telling one ends it at the point itself."""
+    upper = [(frame.px(place(c)), frame.py(_reach(c.m10)[1])) for c in line]
+    lower = [(frame.px(place(c)), frame.py(_reach(c.m10)[0])) for c in line]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
     return tag("polygon", class_="band", points=path)
 
@@ -311,6 +311,13 @@ def _mean(values: Sequence[float]) -> float:
 
 def _finite(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) else otherwise
+
+
+def _reach(estimate: Estimate) -> tuple[float, float]:
+    """The interval as far as it tells something, else the point itself."""
+    if not estimate.telling:
+        return estimate.value, estimate.value
+    return estimate.low, estimate.high
 
 
 def _short(name: str, most: int = 12) -> str:

@@ -13,6 +13,7 @@ from vultus.reports.records import (
     Answer,
     ChosenView,
     Fact,
+    GuardView,
     PictureView,
     RunReport,
     Timing,
@@ -40,7 +41,7 @@ def folder_report(
     environment: Mapping[str, str] | None = None,
 ) -> RunReport:
     """The record of a scored folder; `references` and `pictures` are the folders' names."""
-    verdict = None if found.score is None else judge(gate, found.score)
+    verdict = None if found.score is None else judge(gate, found.score, found.guards)
     shown = [_view(picture) for picture in found.pictures[:MOST_PICTURES]]
     return RunReport(
         title=f"{pictures} against {references}",
@@ -58,6 +59,10 @@ def folder_report(
         ),
         environment=environment or {},
         limits=_limits(found),
+        guards=tuple(
+            GuardView(one.name, one.kept, one.words, one.measured, one.measured)
+            for one in found.guards
+        ),
     )
 
 

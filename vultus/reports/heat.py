@@ -45,7 +45,9 @@ def ranking(cells: Sequence[CellView], most: int = 7) -> Html:
 
 
 def _range(cell: CellView) -> str:
-    return f"{number(cell.m10.low)} – {number(cell.m10.high)}" if cell.m10.bounded else "none"
+    if cell.m10.telling:
+        return f"{number(cell.m10.low)} – {number(cell.m10.high)}"
+    return f"too few (n = {cell.n_renders})"
 
 
 def warm(m10: float) -> tuple[str, str]:
@@ -85,9 +87,7 @@ def _square(cell: CellView | None, rows: int = 1) -> Html:
     if cell is None:
         return tag("td", tag("span", "not rendered", class_="hush"), class_="empty")
     class_, style = warm(cell.m10.value)
-    inside = [tag("b", number(cell.m10.value))]
-    if cell.m10.bounded:
-        inside.append(tag("small", _range(cell)))
+    inside = [tag("b", number(cell.m10.value)), tag("small", _range(cell))]
     if cell.misses:
         inside.append(tag("small", f"{cell.misses} no face", class_="misses"))
     if cell.chosen:
@@ -108,6 +108,10 @@ def _key(cells: Sequence[CellView]) -> Html:
         tag("span", "small figures: 95 % interval"),
         tag("span", f"{each} renders per square"),
     ]
+    if any(not cell.m10.telling for cell in cells):
+        words.append(tag("span", "too few: an interval longer than the scale tells nothing"))
+    if len(renders) > 1:
+        words.append(tag("span", "squares with fewer renders dropped out of the sweep early"))
     if any(cell.tied and not cell.chosen for cell in cells):
         words.append(tag("span", "tied: too close to the best to tell apart"))
     return tag("p", *words, class_="key")

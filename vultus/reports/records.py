@@ -32,8 +32,10 @@ __all__ = [
     "DroppedPicture",
     "Fact",
     "GroupView",
+    "GuardView",
     "PictureView",
     "RunReport",
+    "SecondView",
     "Timing",
     "VerdictWords",
     "YardstickView",
@@ -186,6 +188,34 @@ class YardstickView:
 
 
 @dataclass(frozen=True)
+class GuardView:
+    """One guard-rail: kept, broken, or (None) open; not `measured` says that nobody could look.
+
+    `counted` is False for one that is told only and holds nothing back.
+    """
+
+    name: str
+    kept: bool | None
+    words: str
+    measured: bool = True
+    counted: bool = True
+    gap: Estimate | None = None
+    margin: float | None = None
+
+
+@dataclass(frozen=True)
+class SecondView:
+    """The same renders under a second judge. `m10` is None when it cannot say, and `words` say why."""
+
+    pack: str
+    first: Estimate
+    m10: Estimate | None
+    words: str
+    spearman: float | None = None
+    same_best: bool = True
+
+
+@dataclass(frozen=True)
 class Timing:
     """How long one stage took; `made` says what came out of it."""
 
@@ -217,4 +247,6 @@ class RunReport:
     environment: Mapping[str, str] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
+    guards: tuple[GuardView, ...] = ()
+    second: SecondView | None = None
     ticks: tuple[Tick, ...] = ()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vultus.datasets.records import REASON_WORDS, Drop, Member
+from vultus.reports.guards import guard_views, second_view
 from vultus.reports.records import (
     CellView,
     ChosenView,
@@ -72,6 +73,8 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         ),
         facts=_facts(outcome),
         ceiling=outcome.ceiling,
+        guards=guard_views(outcome),
+        second=second_view(outcome),
         ticks=outcome.ticks,
         environment=outcome.environment,
         limits=(
@@ -114,7 +117,7 @@ def _chosen(outcome: Outcome) -> ChosenView:
     cell = outcome.choice.chosen
     score = outcome.fresh.score
     return ChosenView(
-        base=cell.base,
+        base=cell.place,
         checkpoint=cell.checkpoint,
         strength=cell.strength,
         m10=score.m10,
@@ -136,7 +139,7 @@ def _chosen(outcome: Outcome) -> ChosenView:
 def _cell_view(outcome: Outcome, one: CellOutcome) -> CellView:
     cell = one.cell
     return CellView(
-        base=cell.base,
+        base=cell.place,
         checkpoint=cell.checkpoint,
         strength=cell.strength,
         m10=one.score.m10,
@@ -191,13 +194,11 @@ def _strengths(outcome: Outcome) -> ContactSheet:
     """The chosen base and checkpoint at every strength, the base alone first."""
     chosen = outcome.choice.chosen
     trained = sorted(
-        one.cell
-        for one in outcome.cells
-        if one.cell.base == chosen.base and one.cell.checkpoint == chosen.checkpoint
+        one.cell for one in outcome.cells if replace(one.cell, strength=chosen.strength) == chosen
     )
     shown = [Cell(chosen.base, 0, 0.0), *trained]
     words = ["base alone", *(f"strength {cell.strength:g}" for cell in trained)]
-    title = f"Strength, on {chosen.base} after {chosen.checkpoint} steps"
+    title = f"Strength, on {chosen.place} after {chosen.checkpoint} steps"
     return _sheet(outcome, title, shown, words, shown.index(chosen))
 
 
@@ -212,7 +213,7 @@ def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
     if len(shown) < 2:
         return ()
     title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"
-    return (_sheet(outcome, title, shown, [cell.base for cell in shown], shown.index(chosen)),)
+    return (_sheet(outcome, title, shown, [cell.place for cell in shown], shown.index(chosen)),)
 
 
 def _sheet(
@@ -317,6 +318,12 @@ def _thumbnail(outcome: Outcome, position: int) -> Path:
     return outcome.dataset_folder / "dropped" / f"{position:04d}.png"
 
 
+def _row_words(outcome: Outcome) -> str:
+    if not outcome.row_renders:
+        return ""
+    return f"; {outcome.row_renders} renders more completed the chosen checkpoint's row of strengths after the choice"
+
+
 def _facts(outcome: Outcome) -> tuple[Fact, ...]:
     train, render = outcome.plan.train, outcome.plan.render
     bases = [Fact(f"base {base.name}", base.digest) for base in outcome.bases.values()]
@@ -337,7 +344,8 @@ def _facts(outcome: Outcome) -> tuple[Fact, ...]:
         ),
         Fact(
             "sweep",
-            f"{outcome.plan.sweep.allocator}, {outcome.swept_rounds} rounds: {outcome.swept_stop}",
+            f"{outcome.plan.sweep.allocator}, {outcome.swept_rounds} rounds: {outcome.swept_stop}"
+            + _row_words(outcome),
         ),
         Fact("chosen checkpoint", outcome.chosen_checkpoint.content_id),
         Fact("evidence", f"{len(outcome.keys)} steps in the ledger"),

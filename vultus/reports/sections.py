@@ -26,6 +26,7 @@ from vultus.reports.records import (
     YardstickView,
 )
 from vultus.reports.thumbs import Thumbs
+from vultus.stats.estimate import Estimate
 
 __all__ = ["cells", "hero", "picture", "scales", "section", "sheets", "training"]
 
@@ -93,7 +94,7 @@ def _figure_of_merit(chosen: ChosenView) -> Html:
     missing = "all with a face" if not chosen.misses else f"{chosen.misses} without a face"
     bounds = f"{number(chosen.m10.low)} to {number(chosen.m10.high)}"
     facts = [
-        ("95 % interval", bounds if chosen.m10.bounded else "too few prompts"),
+        ("95 % interval", bounds if chosen.m10.telling else f"too few (n = {chosen.n_renders})"),
         ("like an own picture", f"{chosen.yield_share.value:.0%} of renders"),
         ("renders", f"{chosen.n_renders}, {missing}"),
     ]
@@ -108,6 +109,7 @@ def _figure_of_merit(chosen: ChosenView) -> Html:
             tag("span", group.name),
             tag("i", class_=warm(group.m10.value)[0], style=warm(group.m10.value)[1]),
             tag("b", number(group.m10.value)),
+            tag("small", _spread(group.m10)),
         )
         for group in chosen.groups
     ]
@@ -118,6 +120,13 @@ def _figure_of_merit(chosen: ChosenView) -> Html:
         tag("ul", *groups, class_="groups") if groups else join(()),
         tag("dl", *rows),
     )
+
+
+def _spread(m10: Estimate) -> str:
+    """The interval of a part of the panel, or that it rests on too few renders for one."""
+    if not m10.telling:
+        return f"too few (n = {m10.n_renders})"
+    return f"{number(m10.low)} to {number(m10.high)}"
 
 
 def _odds(llr10: float) -> str:

@@ -29,10 +29,11 @@ def run_verdict(chosen: ChosenView, name: str = "the persona") -> VerdictWords:
     sentences = [_use(chosen), _interval(chosen)]
     if chosen.groups and len(chosen.groups) > 1:
         ranked = sorted(chosen.groups, key=lambda group: group.m10.value)
-        sentences.append(
-            f"Best at {ranked[-1].name} ({number(ranked[-1].m10.value)}), "
-            f"weakest at {ranked[0].name} ({number(ranked[0].m10.value)})."
-        )
+        weak, best = ranked[0], ranked[-1]
+        told = f"Best at {best.name} ({number(best.m10.value)}), weakest at {weak.name} ({number(weak.m10.value)})"
+        thin = [group for group in (best, weak) if not group.m10.telling]
+        few = ", ".join(f"{group.n_renders} of {group.name}" for group in thin)
+        sentences.append(f"{told}; too few renders to be sure: {few}." if thin else f"{told}.")
     if chosen.misses:
         sentences.append(
             f"{chosen.misses} of {chosen.n_renders} renders show no usable face; "
@@ -93,10 +94,8 @@ def _use(chosen: ChosenView) -> str:
 
 
 def _interval(chosen: ChosenView) -> str:
-    if not chosen.m10.bounded:
-        return (
-            f"{chosen.n_renders} fresh renders of a single prompt: too few prompts for an interval."
-        )
+    if not chosen.m10.telling:
+        return f"{chosen.n_renders} fresh renders are too few for an interval."
     low, high = number(chosen.m10.low), number(chosen.m10.high)
     told = (
         f"{chosen.n_renders} fresh renders that chose nothing put it between {low} and {high} "

@@ -15,7 +15,7 @@ Pictures of a folder count as independent, because nobody says which belong toge
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,10 @@ from vultus.faces.facing import facing_of
 from vultus.faces.records import FaceEngine, FaceResult
 from vultus.images.load import iter_folder
 from vultus.images.records import Picture, PictureFault
+from vultus.scoring import copying, guards
+from vultus.scoring.guards import Light, Seen, light_of
 from vultus.scoring.panel import binned_mean, score_cell
-from vultus.scoring.records import CellScore, RenderRow
+from vultus.scoring.records import CellScore, Guard, RenderRow
 from vultus.scoring.yardstick import REFERENCES_MIN, Yardstick
 from vultus.stats.estimate import Estimate
 from vultus.stats.jackknife import interval, source_of
@@ -74,6 +76,8 @@ class FolderScore:
     score: CellScore | None
     refused: tuple[str, ...]
     faults: tuple[PictureFault, ...]
+    guards: tuple[Guard, ...] = ()
+    """guard-rails that need neither prompts nor a base; copying only where the trained pictures were given"""
 
     @property
     def misses(self) -> int:
@@ -87,6 +91,8 @@ class _Read:
 
     seen: list[tuple[Path, str, FaceResult]]
     faults: list[PictureFault]
+    lights: list[Light] = field(default_factory=list)
+    """fingerprint and brightness of each picture in `seen`"""
 
     def poses(self, states: Sequence[str] = ()) -> tuple[str, ...]:
         """Where the faces of `rows` look."""
@@ -112,9 +118,12 @@ def score_folders(
     pictures: Path,
     impostors: Sequence[Path] = (),
     *,
+    trained: Sequence[Path] = (),
     progress: Progress | None = None,
 ) -> FolderScore:
     """Read the folders with one engine and score the pictures against the references.
+
+    `trained` are folders of pictures that the LoRA learnt from: with them copying can be told.
 
     Raises ScoreError when fewer than two references or no picture could be read.
     """
@@ -125,30 +134,9 @@ def score_folders(
     # An impostor folder may hold everybody (all persons of a test set): nobody is his own stranger.
     known = mine | {content for _, content, _ in probes.seen}
     strangers = _read(engine, impostors, progress, skip=known)
-    anchors = own.rows(("ok",))
-    if len(anchors) < REFERENCES_LEAST:
-        raise ScoreError(
-            f"{len(anchors)} of {len(own.seen)} references shows one clear face",
-            where=str(references),
-            expected=f"at least {REFERENCES_LEAST} pictures of one person, 12 for a score",
-            next_command="add pictures that show the face alone, sharp and large enough",
-        )
-    if not probes.seen:
-        raise ScoreError(
-            "there is no picture to score", where=str(pictures), expected="at least one picture"
-        )
-    yardstick = Yardstick(
-        references=anchors,
-        impostors=strangers.rows() if strangers.rows().size else anchors[:0],
-        impostor_prompts=tuple(c for _, c, result in strangers.seen if result.emb is not None),
-        pack_digest=engine.pack.digest,
-        persona=references.name,
-        reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
-        impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
-        reference_poses=own.poses(("ok",)),
-        impostor_poses=strangers.poses(),
-        recogniser=engine.pack.recogniser.sha256,
-    )
+    learnt = _read(engine, trained, progress) if trained else None
+    _require(own, probes, references, pictures)
+    yardstick = _yardstick(engine, own, strangers, references.name)
     refused = _refusals(yardstick, bool(impostors), len(overlap))
     score = None if refused else score_cell(yardstick, _rows(probes))
     cosine, share = _unanchored(yardstick, probes)
@@ -165,6 +153,81 @@ def score_folders(
         score=score,
         refused=refused,
         faults=(*own.faults, *probes.faults, *strangers.faults),
+        guards=_guards(yardstick, own, probes, learnt, bool(strangers.rows().size)),
+    )
+
+
+def _require(own: _Read, probes: _Read, references: Path, pictures: Path) -> None:
+    """Raise ScoreError when there is nothing to compare, or nothing to compare with."""
+    if len(own.rows(("ok",))) < REFERENCES_LEAST:
+        raise ScoreError(
+            f"{len(own.rows(('ok',)))} of {len(own.seen)} references shows one clear face",
+            where=str(references),
+            expected=f"at least {REFERENCES_LEAST} pictures of one person, 12 for a score",
+            next_command="add pictures that show the face alone, sharp and large enough",
+        )
+    if not probes.seen:
+        raise ScoreError(
+            "there is no picture to score", where=str(pictures), expected="at least one picture"
+        )
+
+
+def _yardstick(engine: FaceEngine, own: _Read, strangers: _Read, persona: str) -> Yardstick:
+    """The scale of this folder, fit or not."""
+    anchors = own.rows(("ok",))
+    return Yardstick(
+        references=anchors,
+        impostors=strangers.rows() if strangers.rows().size else anchors[:0],
+        impostor_prompts=tuple(c for _, c, result in strangers.seen if result.emb is not None),
+        pack_digest=engine.pack.digest,
+        persona=persona,
+        reference_ids=tuple(c for _, c, result in own.seen if result.state == "ok"),
+        impostor_misses=sum(result.emb is None for _, _, result in strangers.seen),
+        reference_poses=own.poses(("ok",)),
+        impostor_poses=strangers.poses(),
+        recogniser=engine.pack.recogniser.sha256,
+    )
+
+
+def _guards(
+    yardstick: Yardstick, own: _Read, probes: _Read, learnt: _Read | None, anchored: bool
+) -> tuple[Guard, ...]:
+    """What can be told of pictures whose prompts and base nobody knows."""
+    seen = [
+        Seen(
+            prompt_id=content,
+            seed=0,
+            emb=result.emb,
+            face_share=None,
+            sharpness=None,
+            bits=light.hashes.plain,
+            structure=light.hashes.quality,
+            luma_mean=light.mean,
+            luma_sd=light.sd,
+            clipped=light.clipped,
+        )
+        for (_, content, result), light in zip(probes.seen, probes.lights, strict=True)
+    ]
+    found = [guards.flat_pictures(seen, ())]
+    if learnt is None:
+        words = "copying was not measured: name the pictures that were trained on with --trained"
+        return (*found, guards.not_measured("copying", words))
+    rows = learnt.rows()
+    genuine = yardstick.genuine_mean
+    known = copying.Known(
+        trained=rows if rows.size else yardstick.references[:0],
+        references=yardstick.references,
+        trained_bits=np.array(
+            [[one.hashes.plain, one.hashes.mirrored] for one in learnt.lights], dtype=np.bool_
+        ),
+        reference_bits=np.array([one.hashes.plain for one in own.lights], dtype=np.bool_),
+        span=genuine - (yardstick.impostor_mean if anchored else 0.0),
+    )
+    return (
+        *found,
+        copying.copying(seen, (), known),
+        copying.copied_pictures(seen, (), known),
+        copying.black_hole(seen, known),
     )
 
 
@@ -183,6 +246,7 @@ def _read(
         results = engine.read_many([picture.rgb for picture in waiting])
         for picture, result in zip(waiting, results, strict=True):
             read.seen.append((picture.path, picture.content_id, result))
+            read.lights.append(light_of(picture.rgb))
             if progress is not None:
                 progress.advance(1, note=picture.path.name)
         waiting.clear()

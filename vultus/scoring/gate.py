@@ -46,7 +46,11 @@ def judge(spec: GateSpec, score: CellScore, guards: Sequence[Guard] = ()) -> Gat
         *(_part(spec, score, group) for group in (*score.groups, *score.poses)),
         _misses(spec, score),
         _closer(score, guards),
-        *(Condition(guard.name, guard.kept, guard.words) for guard in guards),
+        *(
+            Condition(guard.name, guard.kept, guard.words)
+            for guard in guards
+            if guard.name in spec.guards or (guard.measured and not guard.advisory)
+        ),
         *_unmeasured(spec, guards),
     ]
     m10 = _bar(spec, score.m10, low, high)

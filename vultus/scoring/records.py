@@ -173,7 +173,8 @@ class CellScore:
 class GateSpec:
     """The bar a chosen cell has to clear, measured on fresh prompts and seeds only.
 
-    `guards` names guard-rails that must have been measured before anything is certified.
+    `guards` names guard-rails that must have been measured before anything is certified; an advisory one that is named
+    counts like the others.
     """
 
     m10: float = 8.0
@@ -185,11 +186,23 @@ class GateSpec:
 
 @dataclass(frozen=True)
 class Guard:
-    """One guard-rail as the gate sees it: kept, broken, or (None) not decided by the evidence."""
+    """One guard-rail as the gate sees it: kept, broken, or (None) not decided by the evidence.
+
+    `gap` is what it saw beside the base, `margin` how far that may go. An `advisory` one is told and holds nothing back
+    unless the gate asks for it by name; so does one that was not `measured`.
+    """
 
     name: str
     kept: bool | None
     words: str
+    gap: Estimate | None = None
+    margin: float | None = None
+    measured: bool = True
+    advisory: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-safe dictionary."""
+        return {**asdict(self), "gap": None if self.gap is None else self.gap.to_json()}
 
 
 Answer = Literal["certified", "provisional", "undecided", "refused"]

@@ -5,7 +5,8 @@ Notation
     confidence         probability that the interval covers the truth   float in (0, 1)
     n_renders          pictures behind the number                       int
     n_runs             independent trainings behind the number          int
-An interval that cannot be computed (one prompt only) is (-inf, inf): wide, never missing.
+An interval that cannot be computed (one prompt only) is (-inf, inf): wide, never missing. One that is longer than the
+whole scale (four renders of two prompts give m10 -14 to 17) is kept in the record and told as "too few".
 Renders of one run are not independent evidence about a training choice, hence `n_runs`.
 """
 
@@ -16,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 __all__ = ["Estimate", "wilson"]
+
+SCALE_LENGTHS = {"m10": 10.0}
+"""How long the scale of a unit is, where it has an end."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,16 @@ class Estimate:
         """False when the evidence was too thin for an interval."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
+    @property
+    def telling(self) -> bool:
+        """False when the interval is missing or longer than the scale it lies on: it tells nothing."""
+        return self.bounded and self.high - self.low <= SCALE_LENGTHS.get(self.unit, math.inf)
+
     def words(self, digits: int = 1) -> str:
-        """`7.9 (7.2 to 8.5)`, or `7.9 (no interval)` when one cannot be given."""
+        """`7.9 (7.2 to 8.5)`, or `7.9 (too few, n = 4)` when the interval tells nothing."""
         shown = f"{_signless(self.value, digits)}"
-        if not self.bounded:
-            return f"{shown} (no interval)"
+        if not self.telling:
+            return f"{shown} (too few, n = {self.n_renders})"
         return f"{shown} ({_signless(self.low, digits)} to {_signless(self.high, digits)})"
 
     def to_json(self) -> dict[str, float | int | str | None]:

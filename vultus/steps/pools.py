@@ -30,6 +30,9 @@ Perform = Callable[[Order, Path, Callable[..., None]], Mapping[str, Path]]
 POLL_S = 0.2
 COSTLY = frozenset({"train"})
 
+PACES = dict.fromkeys(("render", "detail", "read", "inspect"), "looking")
+"""Kinds that take turns within a second, and so share one speed."""
+
 LOST_TRIES = 5
 """Attempts at one order before a dying worker is told as a fault: an order that kills every worker is out of
 memory, and one in five workers dying by chance takes all five in 3 of 10,000 orders."""
@@ -42,28 +45,31 @@ class Counter:
         self._progress = progress
         self._lock = threading.Lock()
 
-    def advance(self, amount: float, note: str = "", *, remembered: bool = False) -> None:
-        """Add an amount of cost; `remembered` when it was looked up."""
+    def advance(
+        self, amount: float, note: str = "", *, remembered: bool = False, pace: str = ""
+    ) -> None:
+        """Add an amount of cost of one kind of work; `remembered` when it was looked up."""
         if self._progress is None or amount <= 0:
             return
         with self._lock:
-            self._progress.advance(amount, note, remembered=remembered)
+            self._progress.advance(amount, note, remembered=remembered, pace=pace)
 
 
 def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Done:
     """Look an order up, or have it done by `work`, and count its cost once either way."""
     told = 0.0
     worked = started = False
+    pace = PACES.get(order.step.kind, order.step.kind)
 
     def advance(n: float = 1, note: str = "", *, remembered: bool = False) -> None:
         nonlocal told, started
         if not started:
             started = True
-            counter.advance(order.start)
+            counter.advance(order.start, pace=pace)
         step = min(n, order.units - told)  # a resumed training may tell less, a chatty one more
         if step > 0:
             told += step
-            counter.advance(step * order.cost, note, remembered=remembered)
+            counter.advance(step * order.cost, note, remembered=remembered, pace=pace)
 
     def make(scratch: Path) -> Mapping[str, Path]:
         nonlocal worked

@@ -66,6 +66,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.curate:work",
     ),
     Kind(
+        "adopt",
+        1,
+        "pictures",
+        "take over a dataset that was frozen with `vultus dataset freeze`: its pictures, sides, captions and views",
+        "vultus.steps.kinds.adopt:work",
+    ),
+    Kind(
         "ceiling",
         1,
         "widths",
@@ -87,11 +94,25 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.render:work",
     ),
     Kind(
+        "detail",
+        1,
+        "renders",
+        "draw the faces of renders a second time, enlarged, with the same base and LoRA, and put them back",
+        "vultus.steps.kinds.detail:work",
+    ),
+    Kind(
         "read",
         2,
         "renders",
         "find the face in each render and measure it with a face pack",
         "vultus.steps.kinds.read:work",
+    ),
+    Kind(
+        "inspect",
+        1,
+        "pictures",
+        "fingerprint pictures, measure their light, and ask an eye how much of the prompt is there",
+        "vultus.steps.kinds.inspect:work",
     ),
     Kind(
         "yardstick",

@@ -79,6 +79,14 @@ def packaged_base(name: str) -> Path:
     return root / wanted
 
 
+def packaged_oracle() -> Path:
+    """Where the stand-in world's scene oracle lies, without importing that world."""
+    spec = importlib.util.find_spec("vultus")
+    assert spec is not None and spec.submodule_search_locations
+    root = Path(next(iter(spec.submodule_search_locations)))
+    return root / "standin" / "weights" / "oracle" / "scene.onnx"
+
+
 def base_digest(path: Path, memory: Path) -> str:
     """Digest of a base's weights and configuration, remembered while the files do not change."""
     files = _files(path)
@@ -134,4 +142,5 @@ __all__ = [
     "known_digest",
     "locate_base",
     "packaged_base",
+    "packaged_oracle",
 ]

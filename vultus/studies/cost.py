@@ -2,10 +2,11 @@
 
 Notation
     screening   renders that choose the finalists               at most; an early tie spends less
+    row         renders that complete the chosen checkpoint's row of strengths on the panel, after the choice
     confirm     renders of the finalists, their bases alone and impostors, on fresh blocks
     price       seconds per render, from attempts that are done in this workspace
-A budget covers screening and confirmation together. What a trained LoRA shares with every sweep (training, impostors of
-the panel) is not part of it.
+A budget covers screening and confirmation together; the row is declared beside it, because it decides nothing. What a
+trained LoRA shares with every sweep (training, impostors of the panel) is not part of it.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Preview:
     cells: int
     screening: int
     confirm: int
+    row: int
     beside: int
     budget: str
     price: Price | None
@@ -47,7 +49,7 @@ class Preview:
     @property
     def renders(self) -> int:
         """Every render of the run."""
-        return self.screening + self.confirm + self.beside
+        return self.screening + self.confirm + self.row + self.beside
 
     @property
     def seconds(self) -> float | None:
@@ -69,6 +71,7 @@ class Preview:
             f"sweep    {self.cells} cells, at most {self.screening} renders"
             + (f" (budget {self.budget})" if self.budget else ""),
             f"confirm  {self.confirm} renders on fresh blocks",
+            f"row      at most {self.row} renders: every strength of the chosen checkpoint",
             f"beside   {self.beside} renders without the LoRA",
             f"time     {timed}",
             f"power    chance to be certified by true m10, sd {SD_M10}: {power}",
@@ -82,6 +85,7 @@ def preview(given: Given, lanes: int) -> Preview:
         cells=len(given.cells),
         screening=planned_renders(given, price),
         confirm=confirm_renders(given),
+        row=row_renders(given),
         beside=2 * len(given.plan.bases) * len(given.panel),
         budget=given.plan.sweep.budget,
         price=price,
@@ -106,9 +110,18 @@ def planned_renders(given: Given, price: Price | None = None) -> int:
 
 
 def confirm_renders(given: Given, finalists: int | None = None) -> int:
-    """The most renders of a confirmation: the finalists, and for each base of theirs impostors and the base alone."""
+    """The most renders of a confirmation: finalists, impostors and the base alone for each base, and the leak."""
     count = min(len(given.cells), finalists or given.plan.sweep.finalists)
-    return len(given.fresh) * (count + 2 * min(count, len(given.plan.bases)))
+    fresh = len(given.fresh) * (count + 2 * min(count, len(given.plan.bases)))
+    return fresh + len(given.leak_blocks)
+
+
+def row_renders(given: Given) -> int:
+    """The most renders that the chosen checkpoint's row of strengths can still lack; a grid has no holes."""
+    if given.plan.sweep.allocator == "grid" and not given.plan.sweep.budget:
+        return 0
+    strengths = {strength for strength in given.plan.sweep.strengths if strength > 0}
+    return (len(strengths) - 1) * len(given.panel)
 
 
 def screening_renders(given: Given, keys: Iterable[str], lanes: int) -> int | None:
@@ -185,5 +198,6 @@ __all__ = [
     "measured_price",
     "planned_renders",
     "preview",
+    "row_renders",
     "screening_renders",
 ]

@@ -1,4 +1,4 @@
-"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures.
+"""What a run starts from, looked up before any work: persona, plan, bases, face pack, pictures or a frozen dataset.
 
 Everything that can be wrong with the user's input and needs no net is found here, in a second, so that nobody
 learns after an hour of training that a base was a LoRA.
@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vultus.core.errors import DatasetError, PackError
+from vultus.core.errors import DatasetError, PackError, SpecError
+from vultus.core.keys import content_id
+from vultus.datasets.adopt import find_frozen, refuse_unfit
+from vultus.datasets.freeze import Frozen
 from vultus.datasets.listing import Row, list_inputs
 from vultus.datasets.persona import Persona
 from vultus.faces.packs import Pack, find_pack
-from vultus.studies.bases import Base, find_base
+from vultus.scoring.eyes import EyeFile
+from vultus.studies.bases import PACKAGED, Base, base_digest, find_base, packaged_oracle
 from vultus.studies.plan import RunSpec
 from vultus.studies.workspace import Workspace
 from vultus.sweeps.cells import Block, Cell, list_blocks, list_cells
@@ -31,7 +35,12 @@ class Given:
     bases: dict[str, Base]
     pack_name: str
     pack: Pack
+    frozen: Frozen | None = None
     retry_failed: bool = False
+    second: tuple[str, Pack] | None = None
+    """name and pack of the second judge"""
+    eye: EyeFile | None = None
+    """who says how much of a prompt is in a picture"""
 
     @property
     def training_base(self) -> Base:
@@ -49,10 +58,17 @@ class Given:
         return list_blocks(self.plan.confirm.prompts.rows(), self.plan.confirm.seeds)
 
     @property
+    def leak_blocks(self) -> list[Block]:
+        """The fresh blocks that are rendered with the LoRA and the class words, to see whether strangers change."""
+        seeds = self.plan.confirm.seeds[: self.plan.guards.leakage_seeds]
+        return [block for block in self.fresh if block.seed in seeds]
+
+    @property
     def cells(self) -> list[Cell]:
         """Every cell with a LoRA."""
         steps = self.plan.train.checkpoint_steps
-        return list_cells(self.plan.bases, steps, self.plan.sweep.strengths)
+        sweep = self.plan.sweep
+        return list_cells(self.plan.bases, steps, sweep.strengths, sweep.face_detail)
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -67,15 +83,91 @@ class Given:
 def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     """Resolve a workspace. Raises SpecError, DatasetError, WeightsError or PackError, before any work."""
     persona, plan = workspace.load()
-    pictures = list_inputs(workspace.pictures)
-    _refuse_few(workspace.pictures, pictures, plan)
+    frozen: Frozen | None = None
+    if plan.dataset:
+        folder, frozen = find_frozen((workspace.folder / plan.dataset).expanduser())
+        refuse_unfit(folder, frozen, persona, plan.curate)
+        pictures = _listed(frozen)
+    else:
+        pictures = list_inputs(workspace.pictures)
+        _refuse_few(workspace.pictures, pictures, plan)
     workspace.refuse_unwritable()
     names = dict.fromkeys((*plan.bases, plan.trains_on))
     bases = {name: find_base(name, workspace.folder, workspace.memory) for name in names}
     pack_name = _pack_name(plan.face_pack, workspace.folder)
     pack = find_pack(pack_name)
     _refuse_own_judge(plan, pack)
-    return Given(workspace, persona, plan, tuple(pictures), bases, pack_name, pack, retry_failed)
+    return Given(
+        workspace,
+        persona,
+        plan,
+        tuple(pictures),
+        bases,
+        pack_name,
+        pack,
+        frozen,
+        retry_failed,
+        second=_second_judge(plan, pack_name, pack, workspace.folder),
+        eye=_eye(plan, workspace),
+    )
+
+
+def _second_judge(
+    plan: RunSpec, pack_name: str, pack: Pack, folder: Path
+) -> tuple[str, Pack] | None:
+    """The second judge; `auto` takes another recogniser of the same pack, if it has one that teaches nobody."""
+    asked = plan.guards.second_pack
+    if asked == "none":
+        return None
+    taught = plan.train.identity_weight > 0
+    teacher = find_pack(plan.train.identity_recogniser).recogniser.sha256 if taught else ""
+    if asked != "auto":
+        name = _pack_name(asked, folder)
+        second = find_pack(name)
+        if second.recogniser.sha256 in (teacher, pack.recogniser.sha256):
+            raise PackError(
+                f"the recogniser of {second.name} is the judge already, or teaches the LoRA",
+                where="[guards] second_pack",
+                expected="a third recogniser: the one that teaches, the judge and the second judge differ",
+                next_command="choose another guards.second_pack in vultus.toml, or none",
+            )
+        return name, second
+    others = [
+        name
+        for name, one in pack.spec.recognisers.items()
+        if name != pack.recogniser_name and one.sha256 != teacher
+    ]
+    if not others:
+        return None
+    plain = pack_name.removesuffix(f":{pack.recogniser_name}")
+    return f"{plain}:{others[0]}", pack.choose(others[0])
+
+
+def _eye(plan: RunSpec, workspace: Workspace) -> EyeFile | None:
+    """The eye for adherence: CLIP where it is named, else the oracle where every base is of the stand-in world."""
+    if plan.guards.adherence == "none":
+        return None
+    if plan.guards.clip:
+        folder = (workspace.folder / plan.guards.clip).expanduser().resolve()
+        if not (folder / "config.json").is_file():
+            raise SpecError(
+                [f"[guards] clip: {folder} is no folder of a CLIP model"],
+                next_command="name a folder with config.json and model.safetensors, or leave clip empty",
+            )
+        return EyeFile("clip", base_digest(folder, workspace.memory), folder, "cosine")
+    if plan.renderer == "diffusers" and all(name.startswith(PACKAGED) for name in plan.bases):
+        oracle = packaged_oracle()
+        if oracle.is_file():
+            return EyeFile("scene", base_digest(oracle, workspace.memory), oracle, "share")
+    return None
+
+
+def _listed(frozen: Frozen) -> list[Row]:
+    """The pictures of a frozen manifest as a folder would be listed."""
+    return [
+        (row["name"], row["content_id"], content_id(row["caption"].encode()))
+        for row in frozen.manifest["pictures"]
+    ]
 
 
 def _refuse_few(folder: Path, pictures: list[Row], plan: RunSpec) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vultus.core.errors import ScoreError
@@ -69,16 +69,57 @@ def look(
     words: str,
     *,
     beside: bool = False,
+    detail: float = 0.0,
 ) -> Task[Any]:
-    """A task that renders blocks and reads their faces."""
+    """A task that renders blocks and reads their faces; with `detail`, draws these again and reads them once more."""
     given = at.given
     factor = 1.0 if at.lanes == 1 else 0.0 if beside else 1.0 / at.lanes
     order = requests.render_order(given, base, checkpoint, strength, blocks, words)
 
     def chain(do: Do) -> Look:
         renders = at.ask(do, requests.share_cost(order, factor))
-        faces = at.ask(do, requests.share_cost(requests.read_order(given, renders), factor))
-        return Look(renders, faces)
+        return _read(at, do, order, renders, detail, factor)
+
+    return Task(chain, place=base.name)
+
+
+def _read(at: Run, do: Do, order: Order, renders: Done, detail: float, factor: float) -> Look:
+    """Read the faces of what a render order gave, after a second pass over them where one is asked for."""
+    given = at.given
+    shown = Look(
+        renders, at.ask(do, requests.share_cost(requests.read_order(given, renders), factor))
+    )
+    if not detail:
+        return shown
+    again = requests.detail_order(given, order, shown.renders, shown.faces, detail)
+    drawn = at.ask(do, requests.share_cost(again, factor))
+    return Look(drawn, at.ask(do, requests.share_cost(requests.read_order(given, drawn), factor)))
+
+
+def look_row(
+    at: Run,
+    base: Base,
+    checkpoint: Checkpoint,
+    strengths: Sequence[float],
+    blocks: Sequence[Block],
+    words: str,
+    detail: float = 0.0,
+) -> Task[Any]:
+    """A task that looks at several strengths of one checkpoint, one after the other in one lane.
+
+    Each strength is a step of its own; the worker is told which come next, so that it can denoise them together.
+    """
+    given = at.given
+    factor = 1.0 / at.lanes
+
+    def chain(do: Do) -> list[Look]:
+        found = []
+        for position, strength in enumerate(strengths):
+            order = requests.render_order(given, base, checkpoint, strength, blocks, words)
+            hints = {**order.hints, "ahead": list(strengths[position + 1 :])}
+            renders = at.ask(do, requests.share_cost(replace(order, hints=hints), factor))
+            found.append((order, renders))
+        return [_read(at, do, order, renders, detail, factor) for order, renders in found]
 
     return Task(chain, place=base.name)
 
@@ -142,6 +183,7 @@ __all__ = [
     "Run",
     "freeze",
     "look",
+    "look_row",
     "one",
     "points_of",
     "refuse_no_scale",

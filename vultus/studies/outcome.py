@@ -10,7 +10,8 @@ from pathlib import Path
 from vultus.datasets.persona import Persona
 from vultus.datasets.records import Dataset
 from vultus.scoring.ceiling import CeilingRow
-from vultus.scoring.records import CellScore, GateVerdict
+from vultus.scoring.records import CellScore, GateVerdict, Guard
+from vultus.scoring.second import SecondOpinion
 from vultus.scoring.yardstick import Yardstick
 from vultus.stats.estimate import Estimate
 from vultus.store.census import Place
@@ -97,6 +98,10 @@ class Outcome:
     stages: tuple[Stage, ...]
     swept_rounds: int
     swept_stop: str
+    row_renders: int = 0
+    """renders made after the choice so that the chosen checkpoint shows every strength"""
+    guards: tuple[Guard, ...] = ()
+    second: SecondOpinion | None = None
     finalists: tuple[CellOutcome, ...] = ()
     ceiling: tuple[CeilingRow, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -61,6 +61,11 @@ class SweepSpec:
         (0.0, 0.4, 0.7, 1.0, 1.3),
         help="LoRA strengths; 0 shows the base alone and is always rendered",
     )
+    face_detail: tuple[float, ...] = setting(
+        (0.0,),
+        help="how far a second pass over the enlarged face goes, each value a column of cells: 0 = off, 0.3 sharpens,"
+        " 0.6 draws another face",
+    )
     allocator: str = setting(
         "halving",
         help="halving drops the weaker half each round; racing drops what is proven worse; grid renders every cell",
@@ -94,10 +99,38 @@ class GateSettings:
         0.10, help="largest share of renders without a usable face", low=0.0, high=1.0
     )
     guards: tuple[str, ...] = setting(
-        (), help="guard-rails that must have been measured before anything is certified"
+        (),
+        help="guard-rails that must have been measured before anything is certified, such as adherence or leakage",
     )
     confidence: float = setting(
         0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
+    )
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """Guard-rails beside m10: what looks at the renders, and a second judge."""
+
+    second_pack: str = setting(
+        "auto",
+        help="a second face pack that judges the finalists beside the first: a name, name:recogniser or a folder;"
+        " auto = another recogniser of the first pack, where it has one; none",
+    )
+    adherence: str = setting(
+        "auto",
+        help="who says how much of the prompt is in a picture: auto (the stand-in world's oracle for stand-in bases,"
+        " CLIP where its folder is named), or none",
+        choices=("auto", "none"),
+    )
+    clip: str = setting(
+        "", help="folder of a CLIP model in transformers' layout, for real pictures; empty = none"
+    )
+    leakage_seeds: int = setting(
+        1,
+        help="seeds of the fresh panel that are rendered with the LoRA and the class words alone;"
+        " 0 = leakage is not measured",
+        low=0,
+        high=100,
     )
 
 
@@ -141,6 +174,11 @@ class RunSpec:
         help="base models to render with: standin/<name>, a diffusers folder or one .safetensors file",
     )
     training_base: str = setting("", help="base the LoRA is trained on; empty = the first of bases")
+    dataset: str = setting(
+        "",
+        help="a dataset frozen with `vultus dataset freeze` to train on: its folder, or DATASET/frozen/DIGEST;"
+        " empty = curate the pictures folder",
+    )
     face_pack: str = setting("standin", help="face pack that measures: a name or a folder")
     seed: int = setting(1, help="seed of every random stream of the run", low=0, high=2**31 - 1)
     trainer: str = setting("native", help="who trains", choices=lambda: TRAINERS.names())
@@ -152,6 +190,7 @@ class RunSpec:
     panel: Blocks = field(default_factory=Blocks)
     confirm: Blocks = field(default_factory=Blocks)
     sweep: SweepSpec = field(default_factory=SweepSpec)
+    guards: GuardSettings = field(default_factory=GuardSettings)
     gate: GateSettings = field(default_factory=GateSettings)
     machine: MachineSpec = field(default_factory=MachineSpec)
     notify: NotifySpec = field(default_factory=NotifySpec)
@@ -186,6 +225,8 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
     if any(strength < 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths may not be negative")
+    if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
+        faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
     if plan.clock.blocks and plan.trains_on not in plan.bases:
         faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
     if plan.clock.blocks and plan.trainer == "kohya":
@@ -239,6 +280,7 @@ __all__ = [
     "Blocks",
     "ClockSpec",
     "GateSettings",
+    "GuardSettings",
     "MachineSpec",
     "Prompts",
     "RunSpec",

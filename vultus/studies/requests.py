@@ -18,8 +18,10 @@ from typing import Any
 from vultus.core.errors import WeightsError
 from vultus.core.seeds import seed_of
 from vultus.core.weights import read_header
+from vultus.datasets.freeze import Frozen
 from vultus.datasets.manifest import reference_digest
 from vultus.datasets.records import Dataset
+from vultus.faces.packs import Pack
 from vultus.scoring.ceiling import widths_for
 from vultus.steps.kinds.train import CARRIED, training_inputs
 from vultus.steps.orders import Done, Order, step_of
@@ -31,6 +33,7 @@ from vultus.training.lora_file import RECOGNISERS_KEY
 
 CURATE_COST = 60.0
 READ_COST = 4.0
+INSPECT_COST = 1.0
 TRAIN_COST = 10.0
 START_COST = 2500.0
 """Starting a worker, loading a base, caching latents: ten seconds for the stand-in, one or two minutes for SDXL."""
@@ -48,7 +51,9 @@ class Checkpoint:
 
 
 def curate_order(given: Given) -> Order:
-    """Curate the pictures as they were listed."""
+    """Curate the pictures as they were listed, or take over what the user froze."""
+    if given.frozen is not None:
+        return _adopt_order(given, given.frozen)
     inputs = {
         "pictures": [list(row) for row in given.pictures],
         "persona": asdict(given.persona),
@@ -59,6 +64,21 @@ def curate_order(given: Given) -> Order:
     return Order(
         step_of("curate", inputs),
         {"folder": given.workspace.pictures},
+        given.hints,
+        units=len(given.pictures),
+        cost=CURATE_COST,
+    )
+
+
+def _adopt_order(given: Given, frozen: Frozen) -> Order:
+    inputs = {
+        "manifest": frozen.digest,
+        "persona": asdict(given.persona),
+        "pack": given.pack.digest,
+    }
+    return Order(
+        step_of("adopt", inputs),
+        {"library": frozen.path.parents[2]},
         given.hints,
         units=len(given.pictures),
         cost=CURATE_COST,
@@ -154,12 +174,56 @@ def render_order(
     )
 
 
-def read_order(given: Given, renders: Done) -> Order:
-    """Read the faces of what one render step gave."""
+def detail_order(given: Given, order: Order, renders: Done, faces: Done, denoise: float) -> Order:
+    """Draw the faces of what a render order gave a second time."""
     names = sorted(renders.files)
-    inputs = {"renders": [renders.ids[name] for name in names], "pack": given.pack.digest}
+    asked = order.step.inputs
+    inputs = {
+        "renders": [renders.ids[name] for name in names],
+        "faces": faces.key,
+        "denoise": denoise,
+        **{k: asked[k] for k in ("renderer", "base", "lora", "strength", "spec", "blocks")},
+    }
     files = {name.removesuffix(".png"): renders.files[name] for name in names}
-    return Order(step_of("read", inputs), files, given.hints, units=len(names), cost=READ_COST)
+    files |= {"faces": faces.files["faces.json"], **order.files}
+    cost = render_cost(given) * denoise + DECODE_COST
+    return Order(step_of("detail", inputs), files, given.hints, units=len(names), cost=cost)
+
+
+def read_order(given: Given, renders: Done, judge: tuple[str, Pack] | None = None) -> Order:
+    """Read the faces of what one render step gave, with the run's pack or another judge's."""
+    names = sorted(renders.files)
+    pictures = [(renders.ids[name], renders.files[name]) for name in names]
+    return read_pictures_order(given, pictures, judge or (given.pack_name, given.pack))
+
+
+def read_pictures_order(
+    given: Given, pictures: Sequence[tuple[str, Path]], judge: tuple[str, Pack]
+) -> Order:
+    """Read the faces of some pictures (content id, path)."""
+    name, pack = judge
+    inputs = {"renders": [content for content, _ in pictures], "pack": pack.digest}
+    files = {f"r{i:03d}": path for i, (_, path) in enumerate(pictures)}
+    hints = {**given.hints, "face_pack": name}
+    return Order(step_of("read", inputs), files, hints, units=len(pictures), cost=READ_COST)
+
+
+def inspect_order(
+    given: Given, pictures: Sequence[tuple[str, Path]], prompts: Sequence[str] = ()
+) -> Order:
+    """Look at pictures as guard-rails do; with their prompts, the eye looks too."""
+    eye = given.eye if prompts else None
+    inputs = {
+        "pictures": [content for content, _ in pictures],
+        "prompts": list(prompts) if eye else [],
+        "eye": None if eye is None else {"kind": eye.kind, "digest": eye.digest},
+    }
+    files = {f"p{i:03d}": path for i, (_, path) in enumerate(pictures)}
+    if eye is not None:
+        files["eye"] = eye.path
+    return Order(
+        step_of("inspect", inputs), files, given.hints, units=len(pictures), cost=INSPECT_COST
+    )
 
 
 def yardstick_order(
@@ -264,7 +328,7 @@ def total_cost(given: Given, lanes: int) -> float:
     training = START_COST + given.plan.train.steps * train_cost(given)
     beside = 2 * len(given.plan.bases) * len(given.panel) * one_render
     swept = cost.planned_renders(given) * one_render
-    fresh = cost.confirm_renders(given) * one_render
+    fresh = (cost.confirm_renders(given) + cost.row_renders(given)) * one_render
     curated = len(given.pictures) * CURATE_COST
     if given.plan.clock.blocks:  # part by part, with renders between: nothing is beside it
         parts = len(given.plan.train.checkpoint_steps)
@@ -275,9 +339,9 @@ def total_cost(given: Given, lanes: int) -> float:
     return curated + training + beside + swept + fresh
 
 
-def confirm_cost(given: Given, lanes: int, finalists: int) -> float:
-    """What the confirmation of so many finalists costs at most on so many lanes."""
-    renders = cost.confirm_renders(given, finalists)
+def after_sweep_cost(given: Given, lanes: int, finalists: int) -> float:
+    """What comes after the sweep costs at most on so many lanes: the confirmation and the chosen row."""
+    renders = cost.confirm_renders(given, finalists) + cost.row_renders(given)
     return renders * (render_cost(given) + READ_COST) / max(1, lanes)
 
 
@@ -299,7 +363,10 @@ __all__ = [
     "ceiling_order",
     "checkpoints_of",
     "curate_order",
+    "detail_order",
+    "inspect_order",
     "read_order",
+    "read_pictures_order",
     "render_cost",
     "render_order",
     "score_order",

@@ -1,6 +1,7 @@
 """The whole run, read from top to bottom: pictures in, a measured LoRA out.
 
-    curate -> train, and beside it the impostors -> yardsticks -> sweep -> scores -> finalists on fresh blocks -> choose
+    curate -> train, and beside it the impostors -> yardsticks -> sweep -> finalists on fresh blocks -> choose
+           -> the chosen checkpoint at every strength -> scores -> guard-rails -> gate
 
 With [clock] the training comes after the yardsticks, part by part (`clock`). Every arrow is a step in the ledger.
 Killed anywhere, the same call looks up what is finished and goes on; called again at the end, it looks everything up.
@@ -15,8 +16,8 @@ from dataclasses import asdict, dataclass
 
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
-from vultus.scoring.gate import judge
-from vultus.scoring.records import GateSpec
+from vultus.scoring.records import GateSpec, GateVerdict, Guard
+from vultus.scoring.second import SecondOpinion, decide
 from vultus.steps.environment import fingerprint
 from vultus.steps.orders import Done, Pool, Task
 from vultus.store.census import Place, places_of, spent_on
@@ -24,10 +25,12 @@ from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.clock import train_by_clock
 from vultus.studies.given import Given
+from vultus.studies.guarding import guard, second_judge
 from vultus.studies.looking import Look, Run, freeze, look, one, refuse_no_scale
 from vultus.studies.outcome import Outcome, Scale, Stage, Tick, read_ceiling
 from vultus.studies.requests import Checkpoint
-from vultus.studies.sweeping import confirm, pick, score, sweep
+from vultus.studies.sweeping import Confirmed, confirm, pick, score, sweep, whole_row
+from vultus.sweeps.cells import Cell
 
 
 def run(
@@ -51,12 +54,11 @@ def run(
     learnt = _learn(at, dataset, frozen)
     sound = {scale.base: (scale, done) for scale, done in learnt.scales if not scale.refused}
     swept = sweep(at, sound, learnt.checkpoints)
-    used = requests.recognisers_used(learnt.checkpoints)
-    cells = score(at, sound, swept, learnt.alone, used)
-
     confirmed = confirm(at, dataset, frozen, swept.finalists, learnt.checkpoints)
     choice = pick(at, swept, confirmed)
-    fresh = confirmed.finalists[choice.chosen]
+    row = whole_row(at, sound, learnt.checkpoints, swept, choice.chosen)
+    guards, second, gate = _judged(at, dataset, frozen, confirmed, choice.chosen, learnt)
+    cells = score(at, sound, swept, learnt.alone, requests.recognisers_used(learnt.checkpoints))
     stages, places = _looked_back(given, at.keys)
     return Outcome(
         persona=given.persona,
@@ -76,18 +78,31 @@ def run(
         fresh_scale=confirmed.scales[choice.chosen.base],
         cells=tuple(cells),
         choice=choice,
-        fresh=fresh,
+        fresh=confirmed.finalists[choice.chosen],
         fresh_alone=confirmed.alone[choice.chosen.base],
         finalists=tuple(confirmed.finalists.values()),
         ceiling=read_ceiling(ceiling.files["ceiling.json"]),
-        gate=judge(GateSpec(**asdict(given.plan.gate)), fresh.score),
+        guards=guards,
+        second=second,
+        gate=gate,
         stages=stages,
         swept_rounds=swept.rounds,
         swept_stop=swept.stopped,
+        row_renders=row,
         environment=fingerprint(),
         places=places,
         keys=tuple(sorted(set(at.keys))),
     )
+
+
+def _judged(
+    at: Run, dataset: Dataset, frozen: Done, confirmed: Confirmed, chosen: Cell, learnt: _Learnt
+) -> tuple[tuple[Guard, ...], SecondOpinion | None, GateVerdict]:
+    """What stands beside the number of the chosen cell, and what the gate says to all of it."""
+    guards = guard(at, dataset, frozen, confirmed, chosen, learnt.checkpoints)
+    second = second_judge(at, dataset, frozen, confirmed, chosen)
+    spec = GateSpec(**asdict(at.given.plan.gate))
+    return guards, second, decide(spec, confirmed.finalists[chosen].score, guards, second)
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ of the same blocks. What chose a cell is never what is reported of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vultus.datasets.records import Dataset
@@ -19,6 +19,7 @@ from vultus.studies.looking import (
     Run,
     freeze,
     look,
+    look_row,
     one,
     points_of,
     refuse_no_scale,
@@ -38,27 +39,11 @@ def sweep(
     """Render and read the cells, as the allocator asks for them."""
     given = at.given
     panel = given.panel
-    by_step = {one.step: one for one in checkpoints}
-    words = given.persona.with_trigger
 
     def make(batches: Sequence[Batch]) -> list[Part]:
-        tasks = [
-            look(
-                at,
-                given.bases[batch.cell.base],
-                by_step[batch.cell.checkpoint],
-                batch.cell.strength,
-                [panel[i] for i in batch.blocks],
-                words,
-            )
-            for batch in batches
-        ]
-        parts = []
-        for batch, shown in zip(batches, at.pool.run(tasks), strict=True):
-            points = points_of(sound[batch.cell.base][0], shown.faces)
-            by_block = dict(zip(batch.blocks, points, strict=True))
-            parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
-        return parts
+        return make_parts(at, sound, checkpoints, batches)
+
+    by_step = {one.step for one in checkpoints}
 
     # a training that was stopped early has fewer checkpoints than the plan
     cells = [c for c in given.cells if c.base in sound and c.checkpoint in by_step]
@@ -67,8 +52,78 @@ def sweep(
     allocator = ALLOCATORS.get(spec.allocator)(rules)
     budget = Budget(len(panel), cost.screening_renders(given, at.keys, at.lanes))
     swept = run_sweep(cells, budget, allocator, make)
-    at.expect(requests.confirm_cost(given, at.lanes, len(swept.finalists)))
+    at.expect(requests.after_sweep_cost(given, at.lanes, len(swept.finalists)))
     return swept
+
+
+def make_parts(
+    at: Run,
+    sound: Mapping[str, tuple[Scale, Done]],
+    checkpoints: Sequence[Checkpoint],
+    batches: Sequence[Batch],
+) -> list[Part]:
+    """Render, read and score these blocks of these cells, or look them up."""
+    given, panel = at.given, at.given.panel
+    by_step = {one.step: one for one in checkpoints}
+    words = given.persona.with_trigger
+    rows: dict[tuple[str, int, float, tuple[int, ...]], list[Batch]] = {}
+    for batch in batches:
+        cell = batch.cell
+        row_of = (cell.base, cell.checkpoint, cell.detail, batch.blocks)
+        rows.setdefault(row_of, []).append(batch)
+    # Denoising strengths together saves a part of a second each; a lane that has nothing to do wastes all of its time.
+    if len(rows) < at.lanes or given.plan.machine.executor.startswith("ray"):
+        lots = [[batch] for row in rows.values() for batch in row]
+    else:
+        lots = list(rows.values())
+    tasks = [
+        look_row(
+            at,
+            given.bases[row[0].cell.base],
+            by_step[row[0].cell.checkpoint],
+            [batch.cell.strength for batch in row],
+            [panel[i] for i in row[0].blocks],
+            words,
+            row[0].cell.detail,
+        )
+        for row in lots
+    ]
+    seen: dict[Cell, Look] = {}
+    for row, looks in zip(lots, at.pool.run(tasks), strict=True):
+        seen.update({batch.cell: shown for batch, shown in zip(row, looks, strict=True)})
+    parts = []
+    for batch in batches:
+        shown = seen[batch.cell]
+        points = points_of(sound[batch.cell.base][0], shown.faces)
+        by_block = dict(zip(batch.blocks, points, strict=True))
+        parts.append(Part(batch.cell, batch.blocks, shown.renders, shown.faces, by_block))
+    return parts
+
+
+def whole_row(
+    at: Run,
+    sound: Mapping[str, tuple[Scale, Done]],
+    checkpoints: Sequence[Checkpoint],
+    swept: Swept,
+    chosen: Cell,
+) -> int:
+    """Give the chosen checkpoint every strength on the blocks that the chosen cell has rendered.
+
+    Halving leaves holes where cells dropped out early; this row is what a person reads the strength from, so it is
+    completed after the choice and chooses nothing. Adds its parts to `swept`; returns the renders that it took.
+    """
+    blocks = sorted({i for part in swept.parts[chosen] for i in part.blocks})
+    batches = []
+    for cell in at.given.cells:
+        if replace(cell, strength=chosen.strength) != chosen:
+            continue
+        known = {i for part in swept.parts.get(cell, ()) for i in part.blocks}
+        lacking = tuple(i for i in blocks if i not in known)
+        if lacking:
+            batches.append(Batch(cell, lacking))
+    for part in make_parts(at, sound, checkpoints, batches):
+        swept.parts.setdefault(part.cell, []).append(part)
+    return sum(len(batch.blocks) for batch in batches)
 
 
 def score(
@@ -122,6 +177,9 @@ class Confirmed:
     scales: Mapping[str, Scale]
     finalists: Mapping[Cell, CellOutcome]
     alone: Mapping[str, CellOutcome]
+    looks: Mapping[Cell, Look]
+    """of the finalists, and of each base alone as the cell of strength 0"""
+    impostors: Mapping[str, Look]
 
 
 def confirm(
@@ -139,7 +197,15 @@ def confirm(
     tasks: list[Task[Any]] = [look(at, base, None, 0.0, blocks, stranger) for base in bases]
     tasks += [look(at, base, None, 0.0, blocks, persona) for base in bases]
     tasks += [
-        look(at, given.bases[c.base], by_step[c.checkpoint], c.strength, blocks, persona)
+        look(
+            at,
+            given.bases[c.base],
+            by_step[c.checkpoint],
+            c.strength,
+            blocks,
+            persona,
+            detail=c.detail,
+        )
         for c in finalists
     ]
     shown: list[Look] = at.pool.run(tasks)
@@ -169,7 +235,9 @@ def confirm(
                 zeros[base.name] = outcome
             else:
                 found[cell] = outcome
-    return Confirmed({scale.base: scale for scale, _ in scales}, found, zeros)
+    everyone = {**looks, **{Cell(b.name, 0, 0.0): a for b, a in zip(bases, alone, strict=True)}}
+    strangers = {base.name: shown for base, shown in zip(bases, impostors, strict=True)}
+    return Confirmed({scale.base: scale for scale, _ in scales}, found, zeros, everyone, strangers)
 
 
 def pick(at: Run, swept: Swept, confirmed: Confirmed) -> Choice:
@@ -188,4 +256,4 @@ def pick(at: Run, swept: Swept, confirmed: Confirmed) -> Choice:
     return choose(finalists, prompts, spec.indifference_m10, at.given.plan.seed)
 
 
-__all__ = ["Confirmed", "confirm", "pick", "score", "sweep"]
+__all__ = ["Confirmed", "confirm", "make_parts", "pick", "score", "sweep", "whole_row"]

@@ -137,6 +137,20 @@ def finalists_of(alive: Sequence[CellSeen], upto: int, count: int) -> tuple[Cell
     return tuple(one.cell for one in ranked(alive, upto)[: max(1, count)])
 
 
+def stop_with(
+    seen: Sequence[CellSeen],
+    alive: Sequence[CellSeen],
+    blocks: int,
+    why: str,
+    finalists: tuple[Cell, ...],
+    *,
+    tied: bool = False,
+) -> Stop:
+    """A stop that says how many cells are left of how many, after how many blocks, and why."""
+    said = f"{len(alive)} of {len(seen)} cells are left after {blocks} blocks: {why}"
+    return Stop(said, finalists, tied)
+
+
 MakeAllocator = Callable[..., Allocator]
 ALLOCATORS: Registry[MakeAllocator] = Registry("allocator")
 ALLOCATORS.add("grid", "vultus.sweeps.allocate:Grid", help="every cell renders every block")
@@ -170,4 +184,5 @@ __all__ = [
     "finalists_of",
     "missing_blocks",
     "ranked",
+    "stop_with",
 ]

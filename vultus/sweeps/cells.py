@@ -1,6 +1,7 @@
 """Cells and blocks: what is compared, and on what.
 
     cell     base x checkpoint x strength        strength 0 is the base alone: one cell per base, checkpoint 0
+             x face detail                       0 = off: how far a second pass over the enlarged face goes
     block    one prompt with one seed            every cell renders the same blocks, so cells can be paired
 The starting noise of a block depends on its prompt template and seed only: with and without the LoRA, with the
 trigger or the class words, a block starts from the same noise.
@@ -18,18 +19,25 @@ PERSONA_WORD = "{persona}"
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One base with one checkpoint at one strength."""
+    """One base with one checkpoint at one strength, its faces drawn a second time or not."""
 
     base: str
     checkpoint: int
     strength: float
+    detail: float = 0.0
 
     @property
     def words(self) -> str:
         """The cell in words, for people."""
         if self.strength == 0:
             return f"{self.base} alone"
-        return f"{self.base}, step {self.checkpoint}, strength {self.strength:g}"
+        second = f", face detail {self.detail:g}" if self.detail else ""
+        return f"{self.base}, step {self.checkpoint}, strength {self.strength:g}{second}"
+
+    @property
+    def place(self) -> str:
+        """The base, and the face detail where there is one: what a heat map is drawn for."""
+        return f"{self.base} + face detail {self.detail:g}" if self.detail else self.base
 
 
 @dataclass(frozen=True)
@@ -51,13 +59,17 @@ class Block:
 
 
 def list_cells(
-    bases: Sequence[str], checkpoints: Sequence[int], strengths: Sequence[float]
+    bases: Sequence[str],
+    checkpoints: Sequence[int],
+    strengths: Sequence[float],
+    details: Sequence[float] = (0.0,),
 ) -> list[Cell]:
     """Every cell with a LoRA, base by base, so that a base is loaded once."""
     return [
-        Cell(base, checkpoint, strength)
+        Cell(base, checkpoint, strength, detail)
         for base in bases
         for checkpoint in checkpoints
+        for detail in sorted(set(details))
         for strength in sorted(set(strengths))
         if strength > 0
     ]

@@ -69,6 +69,12 @@ class Choice:
         return all(rival.told_apart for rival in self.rivals)
 
 
+def _mildest(one: Shown) -> tuple[float, int, float, float, str]:
+    """The order among ties: lowest strength, earliest checkpoint, no second pass."""
+    cell = one.cell
+    return cell.strength, cell.checkpoint, cell.detail, -one.pooled, cell.base
+
+
 def choose(
     finalists: Sequence[Shown], prompts: Sequence[str], indifference_m10: float, seed: int = 1
 ) -> Choice:
@@ -82,7 +88,7 @@ def choose(
         )
     best = min(with_lora, key=lambda one: (-one.pooled, one.cell))
     tied = [one for one in with_lora if one.pooled >= best.pooled - indifference_m10]
-    tied.sort(key=lambda one: (one.cell.strength, one.cell.checkpoint, -one.pooled, one.cell.base))
+    tied.sort(key=_mildest)
     chosen = tied[0]
     cells = tuple(one.cell for one in tied)
     if not chosen.fresh:

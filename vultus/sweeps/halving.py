@@ -27,6 +27,7 @@ from vultus.sweeps.allocate import (
     finalists_of,
     missing_blocks,
     ranked,
+    stop_with,
 )
 
 CHECKPOINTS_KEPT = 2
@@ -103,12 +104,13 @@ class Halving:
         why: str,
         tied: bool = False,
     ) -> Stop:
-        said = f"{len(alive)} of {len(seen)} cells are left after {blocks} blocks: {why}"
         if not tied:
-            return Stop(said, finalists_of(alive, blocks, self._rules.finalists))
+            best = finalists_of(alive, blocks, self._rules.finalists)
+            return stop_with(seen, alive, blocks, why, best)
         # Of cells that are as good as each other the mildest go on: the confirmation then chooses among those.
         mild = sorted(alive, key=lambda one: (one.cell.strength, one.cell.checkpoint, one.cell))
-        return Stop(said, tuple(one.cell for one in mild[: self._rules.finalists]), True)
+        kept = tuple(one.cell for one in mild[: self._rules.finalists])
+        return stop_with(seen, alive, blocks, why, kept, tied=True)
 
 
 def _best_checkpoints(order: Sequence[CellSeen], base: str) -> Iterator[CellSeen]:

@@ -22,6 +22,7 @@ from vultus.sweeps.allocate import (
     finalists_of,
     missing_blocks,
     ranked,
+    stop_with,
 )
 
 FIRST_BLOCKS = 6
@@ -43,19 +44,24 @@ class Racing:
         """Ask for the next portion for the cells that are still in the race."""
         alive, blocks, look = list(seen), 0, 0
         left = budget.blocks * len(seen) if budget.renders is None else budget.renders
+
+        def stop(why: str, tied: bool = False) -> Stop:
+            best = finalists_of(alive, blocks, self._rules.finalists)
+            return stop_with(seen, alive, blocks, why, best, tied=tied)
+
         while True:
             new = min(NEXT_BLOCKS if look else FIRST_BLOCKS, budget.blocks - blocks)
             new = min(new, left // len(alive)) if look else max(1, min(new, left // len(alive)))
             if new <= 0:
-                return self._stop(seen, alive, blocks, "the panel or the budget is spent")
+                return stop("the panel or the budget is spent")
             blocks, left, look = blocks + new, left - new * len(alive), look + 1
             if batches := missing_blocks(alive, blocks):
                 return batches
             alive, near = self._race(alive, blocks, look)
             if len(alive) <= self._rules.finalists:
-                return self._stop(seen, alive, blocks, "the others are proven worse")
+                return stop("the others are proven worse")
             if near:
-                return self._stop(seen, alive, blocks, "they cannot differ enough to matter", True)
+                return stop("they cannot differ enough to matter", True)
 
     def _race(
         self, alive: Sequence[CellSeen], blocks: int, look: int
@@ -71,17 +77,6 @@ class Racing:
         near = bool((behind[stays] <= self._rules.indifference_m10).all())
         cells = {one.cell for one, kept in zip(order, stays, strict=True) if kept}
         return [one for one in alive if one.cell in cells], near
-
-    def _stop(
-        self,
-        seen: Sequence[CellSeen],
-        alive: Sequence[CellSeen],
-        blocks: int,
-        why: str,
-        tied: bool = False,
-    ) -> Stop:
-        said = f"{len(alive)} of {len(seen)} cells are left after {blocks} blocks: {why}"
-        return Stop(said, finalists_of(alive, blocks, self._rules.finalists), tied)
 
 
 __all__ = ["ALPHA", "FIRST_BLOCKS", "NEXT_BLOCKS", "Racing"]

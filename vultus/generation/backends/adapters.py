@@ -8,10 +8,12 @@ effect must equal the number in the file.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vultus.core.errors import RenderError
 from vultus.core.sdxl.lora_forms import peft_config, peft_name, peft_shape
@@ -41,12 +43,24 @@ class _Loaded:
     on_text_encoders: bool
 
 
+class _PerRow:
+    """A factor for each row of a batch, where peft multiplies by one number: `x * _PerRow(f)` is x[i] * f[i]."""
+
+    def __init__(self, factors: torch.Tensor) -> None:
+        self._factors = factors
+
+    def __rmul__(self, x: torch.Tensor) -> torch.Tensor:
+        shape = (len(self._factors), *(1 for _ in x.shape[1:]))
+        return x * self._factors.to(x.dtype).reshape(shape)
+
+
 class Adapters:
     """The LoRAs of one pipeline."""
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
         self._loaded: OrderedDict[tuple[str, int, int], _Loaded] = OrderedDict()
+        self._mixes: dict[tuple[str, int, int], bool] = {}
         self._made = 0
         self._active: tuple[str, float] | None = None
 
@@ -71,13 +85,30 @@ class Adapters:
             self._active = wanted
         return f"{loaded.name} {strength!r}" if loaded.on_text_encoders else ""
 
+    def mixes(self, lora: Path) -> bool:
+        """True when each picture of a batch may have a strength of its own; a DoRA's weights depend on it."""
+        key = _state(lora)
+        if key not in self._mixes:
+            tensors = require_lora(lora).tensors
+            self._mixes[key] = not any(name.endswith(".dora_scale") for name in tensors)
+        return self._mixes[key]
+
+    def mix(self, lora: Path, strengths: Sequence[float], device: torch.device) -> None:
+        """Give each row of the UNet's batch its own strength (with guidance: all rows twice)."""
+        self.switch(lora, 1.0)
+        name = self._take(lora).name
+        each = torch.tensor(list(strengths), device=device)
+        for module in self._pipe.unet.modules():
+            if name in getattr(module, "lora_A", {}):
+                module.scaling[name] = _PerRow(each * module.scaling[name])
+        self._active = None  # the next switch sets one number for all again
+
     def _take(self, lora: Path) -> _Loaded:
-        header = require_lora(lora)
-        stat = lora.stat()
-        key = (str(lora.resolve()), stat.st_mtime_ns, stat.st_size)
+        key = _state(lora)
         if key in self._loaded:
             self._loaded.move_to_end(key)
             return self._loaded[key]
+        header = require_lora(lora)
         while len(self._loaded) >= _LORAS_KEPT:
             _, oldest = self._loaded.popitem(last=False)
             self._pipe.delete_adapters(oldest.name)
@@ -168,6 +199,14 @@ class Adapters:
             *text_encoder_modules(pipe.text_encoder_2.config.to_dict(), 2),
         ]
         return {row.kohya_prefix: row for row in rows}
+
+
+def _state(lora: Path) -> tuple[str, int, int]:
+    """What a LoRA file looks like from outside; another one under the same name differs. Raises WeightsError."""
+    if not lora.is_file():
+        require_lora(lora)
+    stat = lora.stat()
+    return (str(lora.resolve()), stat.st_mtime_ns, stat.st_size)
 
 
 def _count(component: Any, adapter: str) -> int:

@@ -17,7 +17,7 @@ import torch
 from vultus.generation.backends.pipeline import load_pipeline
 from vultus.generation.records import Codec, RenderSpec, Rgb
 
-__all__ = ["Untouched", "VaeCodec", "open_codec"]
+__all__ = ["Untouched", "VaeCodec", "encode_picture", "open_codec"]
 
 
 class VaeCodec:
@@ -29,14 +29,20 @@ class VaeCodec:
 
     def round_trip(self, rgb: Rgb) -> Rgb:
         """The picture as the base could draw it at best."""
-        x = torch.from_numpy(rgb.astype(np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
         with torch.inference_mode():
-            coded = self._vae.encode(x.to(self._device))
-            dist = getattr(coded, "latent_dist", None)
-            latent = coded.latents if dist is None else dist.mode()
+            latent = encode_picture(self._vae, rgb, self._device)
             back = self._vae.decode(latent).sample[0]
         pixels = back.permute(1, 2, 0).clamp(-1.0, 1.0).add(1.0).mul(127.5).round()
         return np.asarray(pixels.to("cpu", torch.uint8).numpy())
+
+
+def encode_picture(vae: Any, rgb: Rgb, device: torch.device) -> torch.Tensor:
+    """The latent of a picture as the VAE gives it, float32 (1, C, H / factor, W / factor), not yet scaled."""
+    x = torch.from_numpy(rgb.astype(np.float32) / 127.5 - 1.0).permute(2, 0, 1)[None]
+    coded = vae.encode(x.to(device))
+    dist = getattr(coded, "latent_dist", None)
+    latent: torch.Tensor = coded.latents if dist is None else dist.mode()
+    return latent
 
 
 class Untouched:

@@ -3,6 +3,9 @@
     request -> prompt embeddings (kept) -+
     request -> noise from its own seed --+-> denoising (batched) -> VAE -> rgb
 
+Neighbours with one LoRA are denoised together, whatever their strengths: each picture of a batch carries its own. A
+batch that does not fit into the card's memory is halved, and stays halved.
+
 Strength 0 runs the base with every LoRA switched off, so it equals the base bit for bit. Weights
 are never merged: in half precision each merge would leave rounding behind in the base.
 
@@ -24,12 +27,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vultus.core.errors import RenderError
+from vultus.core.log import logger
 from vultus.generation.backends.adapters import Adapters
+from vultus.generation.backends.codec import encode_picture
 from vultus.generation.backends.pipeline import load_pipeline
-from vultus.generation.records import Progress, RenderRequest, RenderSpec, Rgb
+from vultus.generation.records import Progress, Redraw, RenderRequest, RenderSpec, Rgb
 
 __all__ = ["DiffusersRenderer", "open_renderer"]
 
@@ -58,25 +64,91 @@ class DiffusersRenderer:
         self._pipe = pipe
         self._spec = spec
         self._device = device
-        self._batch = batch
+        self.batch = batch
         self._adapters = Adapters(pipe)
         self._words: OrderedDict[tuple[str, str], _Words] = OrderedDict()
 
     def render(
         self, requests: Sequence[RenderRequest], progress: Progress | None = None
     ) -> Iterator[Rgb]:
-        """Render all requests; neighbours with equal (lora, strength) are denoised together."""
+        """Render all requests; neighbours with one LoRA are denoised together."""
         if self._pipe is None:
             raise RenderError("this renderer was closed", next_command="open it again")
-        for (lora, strength), same in groupby(requests, key=lambda r: (r.lora, r.strength)):
-            group = list(same)
-            for start in range(0, len(group), self._batch):
-                # per batch, not per group: the caller may use the renderer between two pictures
-                mark = self._adapters.switch(lora, strength)
-                for rgb in self._render_batch(group[start : start + self._batch], mark):
-                    if progress:
-                        progress.advance(1)
-                    yield rgb
+        waiting = [list(same) for _, same in groupby(requests, key=self._together)]
+        while waiting:
+            group = waiting.pop(0)
+            now, later = group[: self.batch], group[self.batch :]
+            try:
+                pictures = self._render_batch(now)
+            except torch.OutOfMemoryError as full:
+                self._halve(len(now), full)
+                waiting.insert(0, group)
+                continue
+            if later:
+                waiting.insert(0, later)
+            for rgb in pictures:
+                if progress:
+                    progress.advance(1)
+                yield rgb
+
+    def _together(self, request: RenderRequest) -> tuple[Path | None, float | None]:
+        """What neighbours must have in common to be denoised in one batch."""
+        if request.lora is None or request.strength == 0.0:
+            return None, None
+        mixes = self._adapters.mixes(request.lora)
+        return request.lora, None if mixes else request.strength
+
+    def _halve(self, tried: int, full: BaseException) -> None:
+        """Half the batch from now on; a single picture that does not fit is an error."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        if tried == 1:
+            raise RenderError(
+                "the card has no room for a single render",
+                expected="a smaller render.width_px and height_px, or a card that nobody else uses",
+                next_command="vultus doctor",
+            ) from full
+        self.batch = max(1, tried // 2)
+        logger(__name__).warning("out of memory: %d renders at a time from now on", self.batch)
+
+    def redraw(self, asked: Sequence[Redraw]) -> Iterator[Rgb]:
+        """Draw square pictures again, one at a time: the second pass over enlarged faces."""
+        for one in asked:
+            yield self._redraw(one)
+
+    @torch.inference_mode()
+    def _redraw(self, asked: Redraw) -> Rgb:
+        words = self._prepare([asked.request])[0]
+        steps = self._spec.steps
+        begin = min(steps - 1, round(steps * (1.0 - asked.denoise)))
+        unet, scheduler = self._pipe.unet, self._pipe.scheduler
+        scheduler.set_timesteps(steps, device=self._device)
+        times = scheduler.timesteps[begin:]
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(begin)
+        clean = encode_picture(self._pipe.vae, asked.rgb, self._device)
+        clean = clean * self._pipe.vae.config.scaling_factor
+        noise = torch.randn(
+            clean.shape, generator=torch.Generator().manual_seed(asked.request.seed)
+        )
+        z = scheduler.add_noise(clean, noise.to(self._device), times[:1]).to(unet.dtype)
+        side = asked.rgb.shape[0]
+        ids = torch.tensor([[side, side, 0, 0, side, side]], device=self._device, dtype=unet.dtype)
+        text, pooled = words.text, words.pooled
+        if self._guided:
+            text = torch.cat([_stacked([words.negative_text]), text])
+            pooled = torch.cat([_stacked([words.negative_pooled]), pooled])
+        added = {"text_embeds": pooled, "time_ids": ids.repeat(len(text), 1)}
+        for t in times:
+            seen = scheduler.scale_model_input(z.repeat(len(text), 1, 1, 1), t)
+            told = unet(
+                seen, t, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False
+            )[0]
+            if self._guided:
+                without, told = told.chunk(2)
+                told = without + self._spec.guidance * (told - without)
+            z = scheduler.step(told, t, z, return_dict=False)[0]
+        return self._decode(z, asked.request)
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -86,8 +158,8 @@ class DiffusersRenderer:
             torch.cuda.empty_cache()
 
     @torch.inference_mode()
-    def _render_batch(self, requests: Sequence[RenderRequest], mark: str) -> list[Rgb]:
-        words = [self._encode(request.prompt, mark) for request in requests]
+    def _render_batch(self, requests: Sequence[RenderRequest]) -> list[Rgb]:
+        words = self._prepare(requests)
         noise = torch.stack([self._noise(request.seed) for request in requests])
         guided = self._guided
         z = self._pipe(
@@ -105,7 +177,22 @@ class DiffusersRenderer:
             output_type="latent",
             return_dict=False,
         )[0]
-        return [self._decode(z[i : i + 1]) for i in range(len(requests))]
+        return [self._decode(z[i : i + 1], request) for i, request in enumerate(requests)]
+
+    def _prepare(self, requests: Sequence[RenderRequest]) -> list[_Words]:
+        """Switch the LoRA to these strengths, picture by picture, and encode the prompts under them."""
+        lora = requests[0].lora
+        words: dict[int, _Words] = {}
+        strengths = [request.strength for request in requests]
+        for strength in dict.fromkeys(strengths):
+            # per batch, not per group: the caller may use the renderer between two pictures
+            mark = self._adapters.switch(lora, strength)
+            for i, request in enumerate(requests):
+                if request.strength == strength:
+                    words[i] = self._encode(request.prompt, mark)
+        if lora is not None and len(set(strengths)) > 1:
+            self._adapters.mix(lora, strengths * (2 if self._guided else 1), self._device)
+        return [words[i] for i in range(len(requests))]
 
     @property
     def _guided(self) -> bool:
@@ -141,15 +228,23 @@ class DiffusersRenderer:
             self._words.popitem(last=False)
         return words
 
-    def _decode(self, z: torch.Tensor) -> Rgb:
-        """Latents of one picture -> rgb. The VAE always decodes in fp32: SDXL's overflows in fp16."""
+    def _decode(self, z: torch.Tensor, request: RenderRequest) -> Rgb:
+        """Latents of one picture -> rgb. The VAE always decodes in fp32: SDXL's overflows in fp16.
+
+        A LoRA whose strength drives the numbers out of range gives a black picture, which scores as a missing face: one
+        hot corner of a grid must not end a night's sweep. From the base alone it is an error.
+        """
         config = self._pipe.vae.config
         picture = self._pipe.vae.decode(z.float() / config.scaling_factor, return_dict=False)[0]
         if not bool(torch.isfinite(picture).all()):
+            if request.lora is not None and request.strength != 0.0:
+                words = "%s at strength %g: the render is not made of finite numbers, hence black"
+                logger(__name__).warning(words, request.lora.name, request.strength)
+                return np.zeros((*picture.shape[2:], 3), np.uint8)
             raise RenderError(
                 "the render is not made of finite numbers",
-                expected="weights that fit the base, and a strength within reach",
-                next_command='lower the strength, or set render.precision = "fp32"',
+                expected="weights and a VAE that fit each other",
+                next_command='set render.precision = "fp32", or choose another base',
             )
         scaled = ((picture[0] / 2 + 0.5).clamp(0, 1) * 255).round()
         rgb: Rgb = scaled.permute(1, 2, 0).to("cpu", torch.uint8).contiguous().numpy()

@@ -35,8 +35,15 @@ face_pack = "standin"
 [train]
 rank = 8
 alpha = 8.0
+conv_rank = 8
 steps = 500
-batch = 4
+batch = 8
+learning_rate = 0.002
+schedule = "cosine"
+warmup_steps = 20
+weighting = "min_snr"
+face_weight = 3.0
+caption_dropout = 0.1
 checkpoints = 4
 
 [render]
@@ -46,7 +53,7 @@ width_px = 128
 height_px = 128
 
 [sweep]
-strengths = [0.0, 0.4, 0.7, 1.0, 1.3]
+strengths = [0.0, 0.5, 0.8, 1.1, 1.5, 2.0]
 
 [panel]
 seeds = [11]

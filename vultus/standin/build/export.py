@@ -2,7 +2,9 @@
 
 Notation
     initialiser   a weight inside an ONNX file: int8 steps and a float32 scale a row, float32 when a session opens
-The three bases share all but the UNet (5.9 MB each in float16): the styled folders link to the plain one's parts.
+The three bases share all but the UNet (5.9 MB in float16): the styled folders link to the plain one's parts, and keep
+their largest weights, all far from the picture, as 8-bit floats (4.5 MB). The predicted noise moves by 5e-5 of its
+variance or less; all weights in 8 bits would move it by 2e-3.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ import onnx
 import torch
 from diffusers import AutoencoderTiny, DDIMScheduler
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
 from torch import nn
 
-from vultus.core.files import write_bytes, write_text
+from vultus.core.files import staged, write_bytes, write_text
 from vultus.faces import packs
 from vultus.standin.build.base import Base
 from vultus.standin.build.faces import FACE_PX, TEMPLATE_PX
@@ -29,6 +32,7 @@ __all__ = ["export_base", "export_net", "write_pack"]
 
 _OPSET: Final = 17
 _SMALL: Final = 2048
+_LARGE: Final = 70_000
 
 
 class _Points(nn.Module):
@@ -124,6 +128,16 @@ def write_pack(folder: Path) -> None:
     packs.write_pack(folder, spec)
 
 
+def _narrowed(path: Path) -> None:
+    """Store the large tensors of a safetensors file as float8_e4m3fn."""
+    tensors = {
+        name: value.to(torch.float8_e4m3fn) if value.numel() >= _LARGE else value
+        for name, value in load_file(path).items()
+    }
+    with staged(path) as beside:
+        save_file(tensors, beside, metadata={"format": "pt"})
+
+
 def export_base(
     model: Base, vae: AutoencoderTiny, tokenizer: Path, folder: Path, *, like: Path | None = None
 ) -> None:
@@ -150,6 +164,8 @@ def export_base(
         copy = part.to(memory_format=torch.contiguous_format).half()
         copy.save_pretrained(folder / name, safe_serialization=True)
         part.float()
+    if like is not None:
+        _narrowed(folder / "unet" / "diffusion_pytorch_model.safetensors")
     DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,

@@ -96,6 +96,12 @@ def read_faces(emb: Path, states: Path, faces: Path) -> list[Face]:
     ]
 
 
+def face_places(path: Path) -> list[dict[str, Any] | None]:
+    """Read back where the faces lie: faces.json of kind `read`, None where nobody was found."""
+    places: list[dict[str, Any] | None] = json.loads(path.read_text(encoding="utf-8"))
+    return places
+
+
 def render_rows(
     faces: Sequence[Face],
     blocks: Sequence[tuple[str, int, str]],
@@ -107,4 +113,4 @@ def render_rows(
     ]
 
 
-__all__ = ["Face", "freeze", "read_faces", "read_yardstick", "render_rows", "score"]
+__all__ = ["Face", "face_places", "freeze", "read_faces", "read_yardstick", "render_rows", "score"]

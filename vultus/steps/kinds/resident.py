@@ -1,13 +1,15 @@
-"""What a worker keeps loaded between two orders: one renderer, one face engine.
+"""What a worker keeps loaded between two orders: one renderer, and a face engine for each of two judges.
 
-Loading a full-size base costs about half a minute, switching a LoRA on it a fraction of a second. One of each is
-kept, never two: two SDXL bases do not fit into 24 GB. A process has one worker thread, so nothing here is locked.
+Loading a full-size base costs about half a minute, switching a LoRA on it a fraction of a second. One
+renderer is kept, never two: two SDXL bases do not fit into 24 GB. A process has one worker thread, so nothing
+here is locked.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from vultus.core.registry import Registry
 from vultus.faces.engines import open_engine
 from vultus.faces.packs import find_pack
 from vultus.faces.records import FaceEngine
-from vultus.generation.records import Renderer, RenderSpec
+from vultus.generation.records import Renderer, RenderSpec, Rgb
 
 OpenRenderer = Callable[[Path, RenderSpec, str], Renderer]
 RENDERERS: Registry[OpenRenderer] = Registry("renderer")
@@ -42,17 +44,21 @@ RENDERERS.add(
 class _Resident:
     renderer: Renderer | None = None
     renderer_is: str = ""
-    engine: FaceEngine | None = None
-    engine_is: str = ""
+    ahead_is: str = ""
+    ahead: dict[float, list[Rgb]] = field(default_factory=dict)
+    engines: OrderedDict[str, FaceEngine] = field(default_factory=OrderedDict)
 
 
 _HELD = _Resident()
+ENGINES_KEPT = 2
+"""The judge and the second judge take turns on the same renders."""
 
 
 def face_engine(name: str, digest: str) -> FaceEngine:
     """Return the face engine of a pack, loaded once; a pack that is not the one asked for is refused."""
-    if _HELD.engine is not None and _HELD.engine_is == digest:
-        return _HELD.engine
+    if digest in _HELD.engines:
+        _HELD.engines.move_to_end(digest)
+        return _HELD.engines[digest]
     pack = find_pack(name)
     if pack.digest != digest:
         raise PackError(
@@ -61,10 +67,9 @@ def face_engine(name: str, digest: str) -> FaceEngine:
             expected=digest,
             next_command="run the same command again",
         )
-    if _HELD.engine is None or _HELD.engine_is != pack.digest:
-        _HELD.engine = open_engine(pack)
-        _HELD.engine_is = pack.digest
-    return _HELD.engine
+    while len(_HELD.engines) >= ENGINES_KEPT:
+        _HELD.engines.popitem(last=False)
+    return _HELD.engines.setdefault(digest, open_engine(pack))
 
 
 def renderer(
@@ -81,15 +86,23 @@ def renderer(
     return _HELD.renderer
 
 
+def ahead_of(question: str) -> dict[float, list[Rgb]]:
+    """Pictures that were made ahead of their order, by strength; another question lets go of them."""
+    if _HELD.ahead_is != question:
+        _HELD.ahead_is, _HELD.ahead = question, {}
+    return _HELD.ahead
+
+
 def release() -> None:
     """Let go of the resident base, e.g. before a training wants the memory."""
     if _HELD.renderer is not None:
         _HELD.renderer.close()
     _HELD.renderer, _HELD.renderer_is = None, ""
+    _HELD.ahead_is, _HELD.ahead = "", {}
 
 
 def _open(backend: str, base: Path, spec: RenderSpec, device: str) -> Renderer:
     return RENDERERS.get(backend)(base, spec, device)
 
 
-__all__ = ["RENDERERS", "face_engine", "release", "renderer"]
+__all__ = ["RENDERERS", "ahead_of", "face_engine", "release", "renderer"]

@@ -115,6 +115,7 @@ def training_pictures(folder: Path, dataset: Dataset) -> list[TrainPicture]:
             folder / m.picture,
             m.caption,
             (m.width_px, m.height_px),
+            m.crop_px,
             faces=() if m.box_px is None else (m.box_px,),
             points=m.points_px,
         )

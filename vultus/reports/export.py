@@ -1,0 +1,50 @@
+"""The charts of a report as files of their own, as SVG: for a page, a paper or a message.
+
+On the page a chart takes its colours from the style sheet; alone it carries the few rules it needs (light theme).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vultus.core.files import write_bytes
+from vultus.reports.figures import checkpoint_chart, loss_chart, scale_chart, strength_chart
+from vultus.reports.html import Html
+from vultus.reports.records import RunReport
+
+__all__ = ["export_charts"]
+
+STYLE = """<style>
+text { font: 13px system-ui, sans-serif; fill: #1c2428; } .tick { text-anchor: end; fill: #5b666b; }
+.mid { text-anchor: middle; } .axis { fill: #5b666b; } .rule, .nick { stroke: #e4dfd4; }
+.line { fill: none; stroke: #0d6b68; stroke-width: 2.5; } .other { stroke: #a39d91; stroke-width: 1.2; }
+.raw { stroke: #e4dfd4; stroke-width: 1; } .band { fill: #0d6b6822; }
+.dot { fill: #0d6b68; } .dot.other { fill: #a39d91; }
+.ring { fill: none; stroke: #1c2428; stroke-width: 1.6; }
+.gate, .anchor, .mark { stroke: #8f5b06; stroke-dasharray: 5 4; }
+.stranger { fill: #a39d91; stroke: #a39d91; } .render { fill: #0d6b68; stroke: #0d6b68; }
+.reference { fill: #2b3a41; stroke: #2b3a41; }
+.row-name.end { text-anchor: end; } .anchor-name { text-anchor: middle; fill: #8f5b06; }
+</style>"""
+
+
+def export_charts(report: RunReport, folder: Path) -> list[Path]:
+    """Write each chart that the report has as an SVG; returns their paths."""
+    charts: dict[str, Html] = {}
+    if report.chosen is not None and report.cells:
+        if len({cell.strength for cell in report.cells}) > 1:
+            charts["strength"] = strength_chart(report.cells, report.chosen)
+        if len({cell.checkpoint for cell in report.cells if cell.strength > 0}) > 1:
+            charts["checkpoints"] = checkpoint_chart(report.cells, report.chosen)
+    if any(len(curve.points) > 1 for curve in report.losses):
+        charts["loss"] = loss_chart(report.losses, [])
+    told = [view for view in report.yardsticks if view.references and view.impostors]
+    if told:
+        charts["scale"] = scale_chart(told[-1])
+    written = []
+    for name, drawing in charts.items():
+        path = folder / f"{name}.svg"
+        head, _, rest = drawing.partition(">")
+        write_bytes(path, f"{head}>{STYLE}{rest}\n".encode())
+        written.append(path)
+    return written
