@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -160,7 +160,8 @@ def _wide_linear(layer: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
 
 
 def _wide_convolution(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    return layer._conv_forward(x, layer.weight.to(torch.bfloat16), layer.bias)
+    found: torch.Tensor = layer._conv_forward(x, layer.weight.to(torch.bfloat16), layer.bias)
+    return found
 
 
 def keep_in_fp8(parts: Parts) -> None:
@@ -170,10 +171,12 @@ def keep_in_fp8(parts: Parts) -> None:
     time; without it autograd holds on to every layer's wide copy and little is saved. Not diffusers' layerwise casting:
     that swaps the weight under autograd's hands, and a recomputed block is refused (docs/log.md).
     """
+    wide: dict[type, Callable[..., torch.Tensor]] = {
+        torch.nn.Linear: _wide_linear,
+        torch.nn.Conv2d: _wide_convolution,
+    }
     for name, layer in parts.unet.named_modules():
-        forward = {torch.nn.Linear: _wide_linear, torch.nn.Conv2d: _wide_convolution}.get(
-            type(layer)
-        )
+        forward = wide.get(type(layer))
         if (
             forward is not None and name != "conv_in"
         ):  # its dtype is what diffusers takes for the UNet's
