@@ -33,12 +33,12 @@ bases = ["standin/plain", "standin/soft", "standin/ink"]
 face_pack = "standin"
 
 [train]
-rank = 8
-alpha = 8.0
-conv_rank = 8
-steps = 500
+rank = 16
+alpha = 16.0
+conv_rank = 16
+steps = 600
 batch = 8
-learning_rate = 0.002
+learning_rate = 0.003
 schedule = "cosine"
 warmup_steps = 20
 weighting = "min_snr"
