@@ -18,6 +18,7 @@ from vultus.core.errors import DiskError
 from vultus.core.files import (
     disk_errors,
     drafted,
+    files_below,
     flush_all,
     staged,
     staged_folder,
@@ -258,3 +259,17 @@ def test_other_faults_pass_as_they_are(tmp_path: Path) -> None:
         (tmp_path / "none").read_bytes()
     with pytest.raises(KeyError), disk_errors(tmp_path):
         raise KeyError("x")
+
+
+def test_files_below_follows_linked_folders_and_ends_in_a_loop(tmp_path: Path) -> None:
+    part, base = tmp_path / "plain" / "vae", tmp_path / "soft"
+    part.mkdir(parents=True)
+    base.mkdir()
+    (part / "weights").write_bytes(b"1")
+    (base / "config").write_bytes(b"2")
+    (base / "vae").symlink_to(part)
+    (part / "up").symlink_to(base)
+    (base / "gone").symlink_to(tmp_path / "nowhere")
+    found = [file.relative_to(base).as_posix() for file in files_below(base)]
+    assert found == ["config", "vae/weights"]
+    assert files_below(base / "config") == [base / "config"]

@@ -68,3 +68,16 @@ def test_what_is_no_base_is_one_clear_error(tmp_path: Path, name: str, told: str
     with pytest.raises(WeightsError) as caught:
         find_base(name, tmp_path, tmp_path / "memory")
     assert told in caught.value.what
+
+
+def test_a_part_that_is_a_link_belongs_to_the_base(tmp_path: Path) -> None:
+    part, base, memory = tmp_path / "vae", tmp_path / "soft", tmp_path / "memory"
+    part.mkdir()
+    base.mkdir()
+    memory.mkdir()
+    (part / "model.safetensors").write_bytes(b"one")
+    (base / "model_index.json").write_text("{}")
+    (base / "vae").symlink_to(part)
+    digest = base_digest(base, memory)
+    (part / "model.safetensors").write_bytes(b"another")
+    assert base_digest(base, memory) != digest

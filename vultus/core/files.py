@@ -24,6 +24,7 @@ from vultus.core.errors import DiskError
 __all__ = [
     "disk_errors",
     "drafted",
+    "files_below",
     "flush_all",
     "staged",
     "staged_folder",
@@ -216,6 +217,23 @@ def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and diff: indented, keys sorted, newline at the end."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def files_below(path: Path) -> list[Path]:
+    """Every file under a folder, sorted, or the file itself; linked folders count as folders.
+
+    A base's parts may be links into another base or into a download cache, and `Path.rglob` passes such folders by.
+    A link that leads back up is followed once.
+    """
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    seen: set[Path] = set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        seen.add(Path(folder).resolve())
+        below[:] = [name for name in below if Path(folder, name).resolve() not in seen]
+        found += [file for file in (Path(folder, name) for name in names) if file.is_file()]
+    return sorted(found)
 
 
 def sweep_leftovers(folder: Path, *, deep: bool = False) -> int:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vultus.core.errors import WeightsError
-from vultus.core.files import write_bytes
+from vultus.core.files import files_below, write_bytes
 
 __all__ = [
     "BFLOAT16",
@@ -262,7 +262,7 @@ def light_print(path: Path) -> str:
 
     It tells two bases apart, it does not prove that a file is unaltered: content ids do that.
     """
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    files = files_below(path)
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size

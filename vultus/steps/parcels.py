@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from vultus.core.errors import StepError
+from vultus.core.files import files_below
 from vultus.core.keys import canonical, content_id, file_content_id
 
 PIECE_BYTES = 16 * 2**20
@@ -49,8 +50,7 @@ class Packer:
     def pack(self, path: Path) -> Parcel | None:
         """Describe a file or folder; None if there is nothing (the work will say what it misses)."""
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file())
-            rows = [self._row(p.relative_to(path).as_posix(), p) for p in files]
+            rows = [self._row(p.relative_to(path).as_posix(), p) for p in files_below(path)]
         elif path.is_file():
             rows = [self._row("", path)]
         else:
@@ -68,8 +68,7 @@ class Packer:
 
 def pieces(folder: Path) -> Iterator[tuple[str, bool, bytes]]:
     """The bytes of a file or folder: (path inside, whether it is the file's first piece, bytes)."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
-    for path in files:
+    for path in files_below(folder):
         name = path.relative_to(folder).as_posix() if folder.is_dir() else ""
         first = True
         with path.open("rb") as file:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vultus.core.errors import WeightsError
-from vultus.core.files import write_json
+from vultus.core.files import files_below, write_json
 from vultus.core.keys import canonical, content_id, file_content_id
 from vultus.core.registry import hint
 from vultus.core.weights import require_base
@@ -118,7 +118,7 @@ def _state(files: list[Path]) -> str:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    return sorted(f for f in path.rglob("*") if f.is_file() and not _is_words(f))
+    return [file for file in files_below(path) if not _is_words(file)]
 
 
 def _is_words(path: Path) -> bool:

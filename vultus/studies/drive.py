@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from vultus.core.files import files_below
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
@@ -118,9 +119,7 @@ def count_lanes(given: Given) -> int:
 
 
 def _size_bytes(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for file in files_below(path))
 
 
 __all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool"]
