@@ -36,7 +36,7 @@ face_pack = "standin"
 rank = 16
 alpha = 16.0
 conv_rank = 16
-steps = 600
+steps = 350
 batch = 8
 learning_rate = 0.003
 schedule = "cosine"
@@ -47,13 +47,14 @@ caption_dropout = 0.1
 checkpoints = 4
 
 [render]
-steps = 16
+scheduler = "dpmpp_2m_karras"
+steps = 10
 guidance = 4.0
 width_px = 128
 height_px = 128
 
 [sweep]
-strengths = [0.0, 0.5, 0.8, 1.1, 1.5, 2.0]
+strengths = [0.0, 0.6, 1.0, 1.4, 1.8]
 
 [panel]
 seeds = [11]
