@@ -26,7 +26,7 @@ from vultus.steps.kinds.inspect import read_inspection
 from vultus.steps.kinds.measure import Face, face_places, read_faces, render_rows
 from vultus.steps.orders import Done, Task
 from vultus.studies import requests
-from vultus.studies.looking import Look, Run, look, one
+from vultus.studies.looking import Look, Run, look, one, points_of
 from vultus.studies.outcome import Scale
 from vultus.studies.requests import Checkpoint
 from vultus.studies.sweeping import Confirmed
@@ -158,19 +158,10 @@ def _leakage(
     full: float,
 ) -> Guard:
     """Class words with the LoRA against class words without it, on the same noise."""
-    without = dict(zip(blocks, _points(scale, _faces(strangers.faces)), strict=True))
-    with_lora = _points(scale, _faces(shown.faces))
+    without = dict(zip(blocks, points_of(scale, strangers.faces), strict=True))
+    with_lora = points_of(scale, shown.faces)
     rows = [(b.template, points, without[b]) for b, points in zip(leak, with_lora, strict=True)]
     return guards.leakage(rows, full)
-
-
-def _points(scale: Scale, faces: list[Face]) -> list[float]:
-    return [
-        0.0
-        if emb is None
-        else float(scale.yardstick.points(scale.yardstick.cosines(emb[None], [pose]))[0])
-        for emb, _, pose in faces
-    ]
 
 
 def _faces(done: Done) -> list[Face]:

@@ -40,6 +40,7 @@ __all__ = [
     "encode_pictures",
     "encode_text",
     "refuse_hidden_faces",
+    "window_of",
 ]
 
 BoxPx = tuple[int, int, int, int]
@@ -100,6 +101,19 @@ class Captions:
         return len(self.tokens) - 1
 
 
+def window_of(box: BoxPx, size: tuple[int, int]) -> tuple[float, float, float, float, float]:
+    """What of a box is seen in (width, height) = size: left, top, right, bottom in px of the picture, and the scale.
+
+    What does not fit the bucket's shape is cut off evenly on both sides. The window never leaves the box: a division
+    that rounds up would put it 1e-15 px outside of the picture, which Pillow refuses.
+    """
+    x0, y0, x1, y1 = box
+    scale = max(size[0] / (x1 - x0), size[1] / (y1 - y0))
+    cut_w, cut_h = min(size[0] / scale, x1 - x0), min(size[1] / scale, y1 - y0)
+    left, top = x0 + (x1 - x0 - cut_w) / 2, y0 + (y1 - y0 - cut_h) / 2
+    return left, top, min(left + cut_w, x1), min(top + cut_h, y1), scale
+
+
 def _scaled_view(
     rgb: np.ndarray[Any, np.dtype[np.uint8]], box: BoxPx, size: tuple[int, int]
 ) -> tuple[torch.Tensor, list[int], tuple[float, float, float]]:
@@ -110,14 +124,9 @@ def _scaled_view(
     from PIL import Image
 
     width, height = size
-    x0, y0, x1, y1 = box
-    scale = max(width / (x1 - x0), height / (y1 - y0))
-    # what does not fit the bucket's shape is cut off evenly on both sides
-    cut_w, cut_h = width / scale, height / scale
-    left = x0 + (x1 - x0 - cut_w) / 2
-    top = y0 + (y1 - y0 - cut_h) / 2
+    left, top, right, bottom, scale = window_of(box, size)
     picture = Image.fromarray(rgb).resize(
-        size, Image.Resampling.LANCZOS, box=(left, top, left + cut_w, top + cut_h)
+        size, Image.Resampling.LANCZOS, box=(left, top, right, bottom)
     )
     values = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 127.5 - 1.0)
     full_h, full_w = rgb.shape[0], rgb.shape[1]
