@@ -89,7 +89,7 @@ def vote_page(deck: Deck, name: str) -> str:
         tag("style", raw(STYLE)),
     )
     words = (
-        f"Above every pair are pictures of {name}. Give each render a mark: 0 is a stranger, 10 is {name} as in the"
+        f"At the top are pictures of {name}. Give each render a mark: 0 is a stranger, 10 is {name} as in the"
         " pictures, 8 is good enough to be used. Judge the person, not the picture. Some pairs come twice."
     )
     own = [_image(path, thumbs, False) for path in deck.references]
