@@ -127,7 +127,7 @@ install_locked() {
   local -a left_out=()
   torch="$(sed -n 's/^ *"torch==\([^"]*\)".*/\1/p' pyproject.toml)"
   if [[ -n "$links" ]] && UV_FIND_LINKS="$links" "$uv" pip install --quiet --python "$venv" \
-    --no-index --no-deps "torch==$torch" 2>/dev/null; then
+    --no-index --no-deps --compile-bytecode "torch==$torch" 2>/dev/null; then
     say "torch $torch comes from pip's find-links folder ($links)"
     # Never two torches: neither the lock's torch nor the CUDA packages that belong to it.
     for name in $(sed -n 's/^name = "\(torch\|triton\|nvidia-[^"]*\|cuda-[^"]*\)"$/\1/p' uv.lock); do
@@ -138,7 +138,9 @@ install_locked() {
   fi
   export_lock ${left_out[@]+"${left_out[@]}"} >"$requirements"
   say "installing $(grep -c '^[a-z0-9].*==' "$requirements") locked packages, hashes checked"
-  install --require-hashes --no-deps -r "$requirements"
+  # Compiled now, by all cores: left to the first import it is done one file at a time, and where PYTHONDONTWRITEBYTECODE
+  # is set (many containers) again by every process, five seconds each.
+  install --require-hashes --no-deps --compile-bytecode -r "$requirements"
   # The build back end is part of uv: no index is asked.
   "$uv" pip install --quiet --python "$venv" --no-deps --editable .
 }

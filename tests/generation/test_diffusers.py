@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from safetensors.numpy import load_file
 from tests.generation.conftest import write_random_lora
 from vultus.core.errors import RenderError, WeightsError
 from vultus.core.weights import write_weights
-from vultus.generation.backends import adapters
+from vultus.generation.backends import adapters, merging
 from vultus.generation.backends.diffusers_backend import DiffusersRenderer, open_renderer
 from vultus.generation.records import RenderRequest, RenderSpec, Rgb
 
@@ -64,13 +65,11 @@ def test_strength_zero_is_the_base_bit_for_bit(
     assert all(np.array_equal(a, b) for a, b in zip(before, fresh, strict=True))
 
 
-def test_switching_leaves_no_trace(
-    renderer: DiffusersRenderer, tiny_base: Path, loras: dict[str, Path]
-) -> None:
+def test_switching_leaves_no_trace(tiny_base: Path, loras: dict[str, Path], form: str) -> None:
     """Any order of LoRAs and strengths gives what a fresh renderer gives for that cell alone."""
     cells = [("unet", 1.0), ("conv", 0.5), ("all", 1.5), ("unet", 1.0)]
     requests = [RenderRequest(PROMPT, 5, loras[name], strength) for name, strength in cells]
-    mixed = _pictures(renderer, requests)
+    mixed = _pictures(open_renderer(tiny_base, SPEC, "cpu"), requests)
     assert np.array_equal(mixed[0], mixed[3])
     alone = _one(open_renderer(tiny_base, SPEC, "cpu"), requests[1])
     assert np.array_equal(mixed[1], alone)
@@ -109,9 +108,41 @@ def test_renders_do_not_depend_on_their_neighbours(tiny_base: Path) -> None:
     assert min(distances) > 1
 
 
+@pytest.fixture(params=["merged", "beside"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How a LoRA is rendered: merged into the weights, or beside the layers for want of room."""
+    if request.param == "beside":
+        monkeypatch.setattr(merging, "_COPIES_ON_CPU_MOST", 0)
+    return str(request.param)
+
+
+@pytest.mark.parametrize("name", ["unet", "conv", "all"])
+def test_merged_or_beside_the_layers_is_one_picture(
+    tiny_base: Path, loras: dict[str, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = RenderRequest(PROMPT, 5, loras[name], 0.9)
+    renderer = open_renderer(tiny_base, SPEC, "cpu")
+    weights = {key: value.clone() for key, value in _unet_weights(renderer).items()}
+    merged = _one(renderer, asked)
+    assert _one(renderer, replace(asked, strength=0.0)).max() > 0
+    after = _unet_weights(renderer)
+    assert len(weights) == len(after) > 100
+    for key, value in weights.items():
+        assert torch.equal(value, after[key]), key
+    monkeypatch.setattr(merging, "_COPIES_ON_CPU_MOST", 0)
+    beside = _one(open_renderer(tiny_base, SPEC, "cpu"), asked)
+    assert int(np.abs(merged.astype(int) - beside.astype(int)).max()) <= 1
+
+
+def _unet_weights(renderer: DiffusersRenderer) -> dict[str, torch.Tensor]:
+    """The base's own weights, by the names they had before any LoRA wrapped its layer."""
+    state = renderer._pipe.unet.state_dict()
+    return {key.replace(".base_layer", ""): v for key, v in state.items() if ".lora_" not in key}
+
+
 @pytest.mark.parametrize("name", ["unet", "conv", "all"])
 def test_each_picture_of_a_batch_has_its_own_strength(
-    tiny_base: Path, loras: dict[str, Path], name: str
+    tiny_base: Path, loras: dict[str, Path], name: str, form: str
 ) -> None:
     strengths = (0.4, 1.0, 0.0, 1.3, 1.0)
     asked = [RenderRequest(PROMPT, 5 + i, loras[name], s) for i, s in enumerate(strengths)]
@@ -129,6 +160,7 @@ def test_each_picture_of_a_batch_has_its_own_strength(
 def test_a_batch_that_does_not_fit_is_halved(
     tiny_base: Path, loras: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(merging, "_COPIES_ON_CPU_MOST", 0)
     renderer = open_renderer(tiny_base, SPEC, "cpu", batch=8)
     whole = renderer._render_batch
     sizes: list[int] = []
@@ -152,8 +184,31 @@ def test_a_batch_that_does_not_fit_is_halved(
         _pictures(renderer, asked)
 
 
+def test_the_copy_of_the_weights_goes_before_the_batch_is_halved(
+    tiny_base: Path, loras: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    renderer = open_renderer(tiny_base, SPEC, "cpu", batch=4)
+    whole = renderer._render_batch
+    full = [True, True]
+
+    def tight(requests: Sequence[RenderRequest]) -> list[Rgb]:
+        made = whole(requests)
+        if len(requests) == 4 and full:
+            full.pop()
+            raise torch.OutOfMemoryError("planted")
+        return made
+
+    asked = [RenderRequest(PROMPT, 3 + i, loras["conv"], 0.7) for i in range(4)]
+    roomy = _pictures(open_renderer(tiny_base, SPEC, "cpu", batch=4), asked)
+    monkeypatch.setattr(renderer, "_render_batch", tight)
+    squeezed = _pictures(renderer, asked)
+    assert not full and renderer.batch == 2
+    for one, two in zip(roomy, squeezed, strict=True):
+        assert int(np.abs(one.astype(int) - two.astype(int)).max()) <= 1
+
+
 def test_a_strength_beyond_all_numbers_gives_a_black_picture(
-    tiny_base: Path, loras: dict[str, Path]
+    tiny_base: Path, loras: dict[str, Path], form: str
 ) -> None:
     renderer = open_renderer(tiny_base, SPEC, "cpu")
     hot = _one(renderer, RenderRequest(PROMPT, 1, loras["unet"], 1e30))

@@ -104,7 +104,7 @@ def relative_differences(base: Path, spec: TrainSpec, path: Path) -> dict[str, f
     pipe = _pipe(base)
     before = _weights(pipe, lora)
     if spec.dora:
-        Adapters(pipe).switch(path, 1.0)
+        Adapters(pipe, torch.device("cpu")).switch(path, 1.0)
     else:
         pipe.load_lora_weights(str(path))
     return _compare(pipe, lora, before)

@@ -25,7 +25,7 @@ from vultus.core.clock import Clock, SystemClock
 __all__ = ["Progress", "mirror_to", "seconds_text"]
 
 WINDOW_S = 120.0  # long enough to cover several batches, short enough to follow a change of work
-SETTLE_S = 5.0  # a new kind of work is timed for so long before its own speed is believed
+SETTLE_S = 15.0  # a new kind of work is timed for so long before its own speed is believed: it starts with loading
 REDRAW_S = 0.1
 LINE_EVERY_S = 10.0
 MIRROR_EVERY_S = 1.0

@@ -4,7 +4,7 @@ Pure functions from what is given, and from what earlier steps gave, to orders. 
 never a path, a device or a file name the user may change.
 
 Costs are in passes of the UNet over one picture, the one thing that training and rendering have in common: a
-render takes one or two per denoising step, a training step about ten per picture (forward, backward, small batches,
+render takes one or two per denoising step, a training step about five per picture (forward, backward, LoRA,
 optimizer; measured on the stand-in nets, and about what SDXL takes on a 24 GB card with checkpointing).
 """
 
@@ -31,12 +31,12 @@ from vultus.studies.given import Given
 from vultus.sweeps.cells import Block
 from vultus.training.lora_file import RECOGNISERS_KEY
 
-CURATE_COST = 60.0
+CURATE_COST = 30.0
 READ_COST = 4.0
 INSPECT_COST = 1.0
-TRAIN_COST = 10.0
-START_COST = 2500.0
-"""Starting a worker, loading a base, caching latents: ten seconds for the stand-in, one or two minutes for SDXL."""
+TRAIN_COST = 5.0
+START_COST = 1500.0
+"""Starting a worker, loading a base, caching latents: six seconds for the stand-in, one or two minutes for SDXL."""
 
 DECODE_COST = 4.0
 

@@ -1,5 +1,8 @@
 """LoRAs on a resident base: loaded once, switched on, off and to another strength.
 
+Where there is room for a copy of the UNet they are merged into its weights while they render (`merging`); elsewhere
+they run beside the layers, where each picture of a batch may have a strength of its own.
+
 A LoRA whose names or shapes do not fit is refused before anything is touched. Loaders of the field
 drop names that they do not know and render on without a word; here the number of modules that took
 effect must equal the number in the file.
@@ -19,6 +22,7 @@ from vultus.core.errors import RenderError
 from vultus.core.sdxl.lora_forms import peft_config, peft_name, peft_shape
 from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
 from vultus.core.weights import Header, require_lora
+from vultus.generation.backends.merging import Merging
 from vultus.generation.backends.pipeline import COMPONENTS, quiet_libraries
 
 __all__ = ["Adapters"]
@@ -57,8 +61,9 @@ class _PerRow:
 class Adapters:
     """The LoRAs of one pipeline."""
 
-    def __init__(self, pipe: Any) -> None:
+    def __init__(self, pipe: Any, device: torch.device) -> None:
         self._pipe = pipe
+        self._merging = Merging(pipe.unet, device)
         self._loaded: OrderedDict[tuple[str, int, int], _Loaded] = OrderedDict()
         self._mixes: dict[tuple[str, int, int], bool] = {}
         self._made = 0
@@ -71,6 +76,7 @@ class Adapters:
         one mark hold for it only.
         """
         if lora is None or strength == 0.0:
+            self._merging.take_out()
             if self._loaded:
                 self._pipe.disable_lora()
             self._active = None
@@ -78,15 +84,32 @@ class Adapters:
         loaded = self._take(lora)
         wanted = (loaded.name, strength)
         if self._active != wanted:
-            self._pipe.enable_lora()
-            self._pipe.set_adapters([loaded.name], [strength])
-            # activating an adapter makes it trainable again; nothing is trained here
-            self._freeze()
+            self._set(loaded.name, strength)
+            if self._merging.fits():
+                self._merging.merge(loaded.name)
             self._active = wanted
         return f"{loaded.name} {strength!r}" if loaded.on_text_encoders else ""
 
+    def _set(self, name: str, strength: float) -> None:
+        """Make one LoRA run beside the layers at one strength."""
+        self._merging.take_out()
+        self._pipe.enable_lora()
+        self._pipe.set_adapters([name], [strength])
+        # activating an adapter makes it trainable again; nothing is trained here
+        self._freeze()
+
+    def give_room(self) -> bool:
+        """Let go of what merging keeps; False when it keeps nothing."""
+        self._active = None
+        return self._merging.give_up()
+
     def mixes(self, lora: Path) -> bool:
-        """True when each picture of a batch may have a strength of its own; a DoRA's weights depend on it."""
+        """True when each picture of a batch may have a strength of its own.
+
+        Not where LoRAs are merged, and not in a DoRA, whose weights depend on the strength.
+        """
+        if self._merging.fits():
+            return False
         key = _state(lora)
         if key not in self._mixes:
             tensors = require_lora(lora).tensors
@@ -95,8 +118,8 @@ class Adapters:
 
     def mix(self, lora: Path, strengths: Sequence[float], device: torch.device) -> None:
         """Give each row of the UNet's batch its own strength (with guidance: all rows twice)."""
-        self.switch(lora, 1.0)
         name = self._take(lora).name
+        self._set(name, 1.0)
         each = torch.tensor(list(strengths), device=device)
         for module in self._pipe.unet.modules():
             if name in getattr(module, "lora_A", {}):
@@ -109,6 +132,7 @@ class Adapters:
             self._loaded.move_to_end(key)
             return self._loaded[key]
         header = require_lora(lora)
+        self._merging.take_out()
         while len(self._loaded) >= _LORAS_KEPT:
             _, oldest = self._loaded.popitem(last=False)
             self._pipe.delete_adapters(oldest.name)

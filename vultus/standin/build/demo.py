@@ -36,7 +36,7 @@ face_pack = "standin"
 rank = 16
 alpha = 16.0
 conv_rank = 16
-steps = 350
+steps = 900
 batch = 8
 learning_rate = 0.003
 schedule = "cosine"
@@ -49,7 +49,7 @@ checkpoints = 4
 [render]
 scheduler = "dpmpp_2m_karras"
 steps = 10
-guidance = 4.0
+guidance = 3.0
 width_px = 128
 height_px = 128
 
