@@ -1,6 +1,6 @@
 """Identity per training second against a plain peft loop with kohya's recipe: same base, data, seeds, machine, run.
 
-    python -m bench.training.peers [--personas 6] [--seeds 3] [--steps 150] [--lanes 2] [--folder DIR]
+    python -m bench.training.peers [--personas 6] [--seeds 3] [--steps 300] [--lanes 2] [--folder DIR]
 
 The peer is the loop that everyone writes: latents and text encoded once, uniform timesteps, mean squared error, AdamW
 at the same rate, LoRA of peft on kohya's modules. Ours is the ladder's rung that costs nothing: views, face weight,

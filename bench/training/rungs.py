@@ -1,6 +1,6 @@
 """Which lever pays: plain -> views -> face weight -> SNR ramp -> identity loss -> averaging, on the stand-in base.
 
-    python -m bench.training.rungs [--personas 6] [--seeds 3] [--steps 150] [--lanes 2] [--folder DIR]
+    python -m bench.training.rungs [--personas 6] [--seeds 3] [--steps 300] [--lanes 2] [--folder DIR]
 
 Every arm is trained on the same pictures with the same seeds; renders share prompts and noise. Each finished
 training leaves a file in DIR: a second call goes on. Rows of other settings lie in another folder.
@@ -44,7 +44,7 @@ BASE = Path(__file__).resolve().parents[2] / "vultus" / "standin" / "weights" / 
 FIRST = 40
 TRIGGER = "ohwx woman"
 TRAINED, HELD, PROMPTS = 24, 12, 12
-PLAIN = TrainSpec(rank=8, alpha=8.0, batch=4, checkpoints=4, resolution_px=128)
+PLAIN = TrainSpec(rank=8, alpha=8.0, batch=4, learning_rate=2e-3, checkpoints=4, resolution_px=128)
 VIEWS = replace(PLAIN, views="added")
 FACE = replace(VIEWS, face_weight=10.0, face_ramp=False)
 RAMP = replace(FACE, face_ramp=True)
@@ -317,10 +317,10 @@ def ladder(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What the ladder is asked; the defaults fit 25 minutes on two idle cores."""
+    """What the ladder is asked; the defaults fit 30 minutes on two idle cores."""
     parser.add_argument("--personas", type=int, default=6)
     parser.add_argument("--seeds", type=int, default=3, help="trainings per persona and arm")
-    parser.add_argument("--steps", type=int, default=150, help="of each training")
+    parser.add_argument("--steps", type=int, default=300, help="of each training")
     parser.add_argument("--lanes", type=int, default=2, help="processes side by side")
     parser.add_argument("--folder", type=Path, default=Path("build/bench-training"))
 
