@@ -44,7 +44,7 @@ from vultus.studies.workspace import Workspace
 
 FIRST = 20
 BULK = ("asked", "cells", "blocks", "points", "identity")
-CLOSE_UPS = "close_up"
+CLOSE_UPS = "close-up"
 
 
 @cache
