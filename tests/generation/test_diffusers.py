@@ -17,6 +17,7 @@ from vultus.core.weights import write_weights
 from vultus.generation.backends import adapters, merging
 from vultus.generation.backends.diffusers_backend import DiffusersRenderer, open_renderer
 from vultus.generation.records import RenderRequest, RenderSpec, Rgb
+from vultus.training.lora_tools import convert_lora
 
 SPEC = RenderSpec(steps=2, width_px=64, height_px=64)
 PROMPT = "a photo of zorblax woman, smiling"
@@ -246,8 +247,26 @@ def test_a_changed_file_is_read_anew(tiny_base: Path, tmp_path: Path) -> None:
     assert _distance(*pictures) > 0.5
 
 
+def test_merged_and_attached_loras_take_turns(
+    tiny_base: Path, loras: dict[str, Path], tmp_path: Path
+) -> None:
+    """A file in another tool's names runs beside the layers of a base that merges kohya's."""
+    other = tmp_path / "diffusers.safetensors"
+    convert_lora(
+        loras["all"], other, to="diffusers", precision="fp32", private=False, base=tiny_base
+    )
+    renderer = open_renderer(tiny_base, SPEC, "cpu")
+    paths = (None, loras["all"], other, loras["conv"], other, None, loras["all"])
+    shown = [_one(renderer, RenderRequest(PROMPT, 4, path, 0.8)) for path in paths]
+    assert np.array_equal(shown[0], shown[5])
+    assert np.array_equal(shown[1], shown[6])
+    assert np.array_equal(shown[2], shown[4])
+    assert int(np.abs(shown[1].astype(int) - shown[2].astype(int)).max()) <= 1
+    assert min(_distance(shown[3], shown[i]) for i in (0, 1)) > 0.5
+
+
 def test_old_loras_make_room(
-    tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_base: Path, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters, "_LORAS_KEPT", 1)
     renderer = open_renderer(tiny_base, SPEC, "cpu")
@@ -258,8 +277,9 @@ def test_old_loras_make_room(
     first = [_one(renderer, RenderRequest(PROMPT, 1, path, 1.0)) for path in paths]
     again = [_one(renderer, RenderRequest(PROMPT, 1, path, 1.0)) for path in paths]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len(renderer._adapters._loaded) == 1
     held = [m for m in renderer._pipe.unet.modules() if hasattr(m, "lora_A")]
-    assert {len(module.lora_A) for module in held} == {1}
+    assert {len(module.lora_A) for module in held} == ({1} if form == "beside" else set())
 
 
 @pytest.mark.parametrize("damage", ["name", "shape", "lost", "base"])

@@ -26,6 +26,7 @@ __all__ = [
     "drafted",
     "files_below",
     "flush_all",
+    "json_text",
     "staged",
     "staged_folder",
     "sweep_leftovers",
@@ -215,8 +216,13 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON that people can read and diff: indented, keys sorted, newline at the end."""
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """What `write_json` writes, for files that somebody else makes safe."""
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_text(path, text + "\n")
+    return text + "\n"
 
 
 def files_below(path: Path) -> list[Path]:

@@ -21,7 +21,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["LoraModule", "is_unused", "lora_modules", "text_encoder_modules", "unet_modules"]
+__all__ = [
+    "LoraModule",
+    "is_unused",
+    "lora_modules",
+    "path_in",
+    "text_encoder_modules",
+    "unet_modules",
+]
 
 Kind = Literal["linear", "conv1", "conv3"]
 
@@ -49,6 +56,13 @@ class LoraModule:
     def parameters_per_rank(self) -> int:
         """Numbers in a LoRA of rank 1."""
         return self.in_features * self.kernel**2 + self.out_features
+
+
+def path_in(component: Any, row: LoraModule) -> str:
+    """The module's path; transformers >= 5.6 dropped `text_model.` from the first encoder."""
+    if row.component == "unet" or hasattr(component, "text_model"):
+        return row.module
+    return row.module.removeprefix("text_model.")
 
 
 @dataclass(frozen=True)

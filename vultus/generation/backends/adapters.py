@@ -1,7 +1,7 @@
 """LoRAs on a resident base: loaded once, switched on, off and to another strength.
 
-Where there is room for a copy of the UNet they are merged into its weights while they render (`merging`); elsewhere
-they run beside the layers, where each picture of a batch may have a strength of its own.
+Where there is room for a copy of the weights, plain LoRAs are merged into them while they render (`merging`); elsewhere
+they run beside the layers, where each picture of a batch may have a strength of its own, and so do all other kinds.
 
 A LoRA whose names or shapes do not fit is refused before anything is touched. Loaders of the field
 drop names that they do not know and render on without a word; here the number of modules that took
@@ -22,7 +22,7 @@ from vultus.core.errors import RenderError
 from vultus.core.sdxl.lora_forms import peft_config, peft_name, peft_shape
 from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
 from vultus.core.weights import Header, require_lora
-from vultus.generation.backends.merging import Merging
+from vultus.generation.backends.merging import Merging, Pairs
 from vultus.generation.backends.pipeline import COMPONENTS, quiet_libraries
 
 __all__ = ["Adapters"]
@@ -41,10 +41,11 @@ _DOWN_ENDS = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight", "_lora
 
 @dataclass(frozen=True)
 class _Loaded:
-    """One LoRA in memory."""
+    """One LoRA in memory: its pairs where it is merged, otherwise attached to the layers under its name."""
 
     name: str
     on_text_encoders: bool
+    pairs: Pairs | None = None
 
 
 class _PerRow:
@@ -63,10 +64,11 @@ class Adapters:
 
     def __init__(self, pipe: Any, device: torch.device) -> None:
         self._pipe = pipe
-        self._merging = Merging(pipe.unet, device)
+        self._merging = Merging(pipe, device)
         self._loaded: OrderedDict[tuple[str, int, int], _Loaded] = OrderedDict()
         self._mixes: dict[tuple[str, int, int], bool] = {}
         self._made = 0
+        self._attached = 0
         self._active: tuple[str, float] | None = None
 
     def switch(self, lora: Path | None, strength: float) -> str:
@@ -76,21 +78,27 @@ class Adapters:
         one mark hold for it only.
         """
         if lora is None or strength == 0.0:
+            self._none_beside()
             self._merging.take_out()
-            if self._loaded:
-                self._pipe.disable_lora()
             self._active = None
             return ""
         loaded = self._take(lora)
         wanted = (loaded.name, strength)
         if self._active != wanted:
-            self._set(loaded.name, strength)
-            if self._merging.fits():
-                self._merging.merge(loaded.name)
+            if loaded.pairs is None:
+                self._beside(loaded.name, strength)
+            else:
+                self._none_beside()
+                self._merging.put_in(loaded.pairs, strength)
             self._active = wanted
         return f"{loaded.name} {strength!r}" if loaded.on_text_encoders else ""
 
-    def _set(self, name: str, strength: float) -> None:
+    def _none_beside(self) -> None:
+        """Switch off what is attached to the layers."""
+        if self._attached:
+            self._pipe.disable_lora()
+
+    def _beside(self, name: str, strength: float) -> None:
         """Make one LoRA run beside the layers at one strength."""
         self._merging.take_out()
         self._pipe.enable_lora()
@@ -101,25 +109,26 @@ class Adapters:
     def give_room(self) -> bool:
         """Let go of what merging keeps; False when it keeps nothing."""
         self._active = None
-        return self._merging.give_up()
+        had = self._merging.give_up()
+        for key in [key for key, loaded in self._loaded.items() if loaded.pairs is not None]:
+            del self._loaded[key]
+        return had
 
     def mixes(self, lora: Path) -> bool:
         """True when each picture of a batch may have a strength of its own.
 
-        Not where LoRAs are merged, and not in a DoRA, whose weights depend on the strength.
+        Not where it is merged, and not in a DoRA, whose weights depend on the strength.
         """
-        if self._merging.fits():
-            return False
         key = _state(lora)
         if key not in self._mixes:
             tensors = require_lora(lora).tensors
             self._mixes[key] = not any(name.endswith(".dora_scale") for name in tensors)
-        return self._mixes[key]
+        return self._mixes[key] and self._take(lora).pairs is None
 
     def mix(self, lora: Path, strengths: Sequence[float], device: torch.device) -> None:
         """Give each row of the UNet's batch its own strength (with guidance: all rows twice)."""
         name = self._take(lora).name
-        self._set(name, 1.0)
+        self._beside(name, 1.0)
         each = torch.tensor(list(strengths), device=device)
         for module in self._pipe.unet.modules():
             if name in getattr(module, "lora_A", {}):
@@ -135,7 +144,9 @@ class Adapters:
         self._merging.take_out()
         while len(self._loaded) >= _LORAS_KEPT:
             _, oldest = self._loaded.popitem(last=False)
-            self._pipe.delete_adapters(oldest.name)
+            if oldest.pairs is None:
+                self._pipe.delete_adapters(oldest.name)
+                self._attached -= 1
         self._active = None
         self._loaded[key] = self._load(lora, header)
         return self._loaded[key]
@@ -144,6 +155,10 @@ class Adapters:
         self._check_fit(lora, header)
         self._made += 1
         name = f"lora{self._made}"
+        if self._merging.fits():
+            pairs = self._merging.read(lora, self._table())
+            if pairs is not None:
+                return _Loaded(name, pairs.on_text_encoders, pairs)
         try:
             with quiet_libraries():
                 if any(tensor.endswith(".dora_scale") for tensor in header.tensors):
@@ -163,6 +178,7 @@ class Adapters:
         if found != wanted:
             self._pipe.delete_adapters(name)
             raise _misfit(lora, f"has {wanted} modules, of which {found} have a place in the base")
+        self._attached += 1
         return _Loaded(name, counts["text_encoder"] + counts["text_encoder_2"] > 0)
 
     def _load_dora(self, lora: Path, name: str) -> None:

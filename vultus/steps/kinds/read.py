@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from vultus.core.files import staged, write_json
+from vultus.core.files import json_text
 from vultus.faces.facing import facing_of
 from vultus.faces.records import FaceResult, Rgb
 from vultus.images.load import load_picture
@@ -46,11 +46,13 @@ def work(job: Job) -> Mapping[str, Path]:
     for i, row in enumerate(rows):
         if row is not None:
             emb[i] = row
-    write_json(job.scratch / "states.json", states)
-    write_json(job.scratch / "faces.json", faces)
-    with staged(job.scratch / "emb.npy") as draft, draft.open("wb") as file:
-        np.save(file, emb, allow_pickle=False)
-    return {name: job.scratch / name for name in ("states.json", "emb.npy", "faces.json")}
+    names = ("states.json", "emb.npy", "faces.json")
+    outputs = {name: job.scratch / name for name in names}
+    # Not flushed here: the ledger flushes all outputs of a step together when it takes them over.
+    outputs["states.json"].write_text(json_text(states), encoding="utf-8")
+    outputs["faces.json"].write_text(json_text(faces), encoding="utf-8")
+    np.save(outputs["emb.npy"], emb, allow_pickle=False)
+    return outputs
 
 
 def _face(rgb: Rgb, result: FaceResult) -> dict[str, Any] | None:

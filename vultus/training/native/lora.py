@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from vultus.core.errors import WeightsError
-from vultus.core.sdxl.lora_keys import LoraModule
+from vultus.core.sdxl.lora_keys import LoraModule, path_in
 from vultus.core.seeds import seed_of
 from vultus.training.native.parts import Parts
 from vultus.training.records import TrainSpec
@@ -58,13 +58,6 @@ def configs_of(parts: Parts) -> Configs:
         "text_encoder": parts.text_encoder.config.to_dict(),
         "text_encoder_2": parts.text_encoder_2.config.to_dict(),
     }
-
-
-def _path_in(component: Any, row: LoraModule) -> str:
-    """The module's path; transformers >= 5.6 dropped `text_model.` from the first encoder."""
-    if row.component == "unet" or hasattr(component, "text_model"):
-        return row.module
-    return row.module.removeprefix("text_model.")
 
 
 def _attach(component: Any, scales: Mapping[str, Scale], dora: bool) -> None:
@@ -120,14 +113,14 @@ def attach_lora(parts: Parts, spec: TrainSpec, seed: int) -> Lora:
     }
     for name, component in components.items():
         scales = {
-            _path_in(component, row): scale_of(row, spec) for row in rows if row.component == name
+            path_in(component, row): scale_of(row, spec) for row in rows if row.component == name
         }
         if scales:
             _attach(component, scales, spec.dora)
     pairs, magnitudes, layers = {}, {}, []
     for row in rows:
         component = components[row.component]
-        layer = component.get_submodule(_path_in(component, row))
+        layer = component.get_submodule(path_in(component, row))
         if not hasattr(layer, "lora_A"):
             raise WeightsError(
                 f"has no module {row.component}.{row.module}",
