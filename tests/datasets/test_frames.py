@@ -13,7 +13,7 @@ from vultus.core.errors import DatasetError
 from vultus.core.seeds import stream
 from vultus.datasets.frames import FramesSpec, Seen, choose, refuse_nothing, windows
 from vultus.datasets.library import Library
-from vultus.datasets.makings import frames_into_library, remember_film
+from vultus.datasets.makings import frames_into_library, remember_film, take_frames_out
 from vultus.datasets.stages import parents_of
 from vultus.datasets.video import Film as Watched
 from vultus.datasets.video import count_frames, pick, watch
@@ -51,6 +51,22 @@ def test_chosen_frames_are_sharp_and_every_nth_are_not(film: Film, tmp_path: Pat
     assert len(set(parents.values())) == len({one.shot for one in choice.chosen}), (
         "frames of one shot are family, frames of two shots are not"
     )
+
+
+def test_frames_are_taken_out_and_brought_back(film: Film, tmp_path: Path) -> None:
+    engine = open_engine(find_pack("standin"))
+    spec = FramesSpec(count=4)
+    with Library.create(tmp_path / "set") as library:
+        _, added = frames_into_library(library, engine, film.path, spec, apply=True)
+        assert len(library.kept()) == len(added) == 4
+        assert take_frames_out(library, tmp_path / "another.mp4") == []
+        out = take_frames_out(library, film.path)
+        assert {one.name for one in out} == {entry.name for entry in added}
+        assert library.kept() == () and len(library.entries()) == 4, "nothing is deleted"
+        frames_into_library(library, engine, film.path, spec)
+        assert library.kept() == (), "a proposal brings nothing back"
+        frames_into_library(library, engine, film.path, spec, apply=True)
+        assert library.kept() == library.entries() and len(library.kept()) == 4
 
 
 def test_every_frame_is_looked_at_and_cuts_are_frame_exact(film: Film, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def add(verbs: Nouns) -> None:
         [
             "vultus dataset frames set clip.mp4",
             "vultus dataset frames set clip.mp4 --count 20 --apply",
+            "vultus dataset frames set clip.mp4 --undo",
         ],
     )
     frames.add_argument("video", type=Path, help="a video file")
@@ -54,6 +55,11 @@ def add(verbs: Nouns) -> None:
     frames.add_argument("--per-shot", type=int, default=None, help="most frames of one shot")
     frames.add_argument(
         "--apply", action="store_true", help="make the chosen frames pictures of the dataset"
+    )
+    frames.add_argument(
+        "--undo",
+        action="store_true",
+        help="set this video's frames aside (--apply brings them back)",
     )
 
 
@@ -96,6 +102,8 @@ def _frames(args: argparse.Namespace) -> int:
     from vultus.datasets.video import pick
     from vultus.reports.measure_pages import frames_sheet
 
+    if args.undo:
+        return _frames_out(args)
     spec = settings_of(FramesSpec, "frames", args, count=args.count, per_shot=args.per_shot)
     with opened(args) as (library, engine):
         with Progress(100, "frames", quiet=args.quiet or args.json) as progress:
@@ -123,6 +131,19 @@ def _frames(args: argparse.Namespace) -> int:
         "page": str(page),
     }
     say(args, record, lines)
+    return EXIT_DONE
+
+
+def _frames_out(args: argparse.Namespace) -> int:
+    from vultus.datasets.library import Library
+    from vultus.datasets.makings import take_frames_out
+
+    with Library.open(args.dataset) as library:
+        names = [one.name for one in take_frames_out(library, args.video)]
+    said = f"{len(names)} frames of {args.video.name} are set aside"
+    if not names:
+        said = f"no frame of {args.video.name} is in the dataset"
+    say(args, {"set_aside": names}, [said])
     return EXIT_DONE
 
 

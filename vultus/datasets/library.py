@@ -27,7 +27,7 @@ import dataclasses
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -230,11 +230,12 @@ class Library:
         if fresh:
             self._write_decisions((*self.decisions(), Decision(verb, fresh, False)))
 
-    def undo(self, verb: str) -> Decision | None:
-        """Take back the newest standing decision of a verb; None when there is none."""
+    def undo(self, verb: str, names: Collection[str] | None = None) -> Decision | None:
+        """Take back the newest standing decision of a verb (that names any of these); None when there is none."""
         every = list(self.decisions())
         for i in range(len(every) - 1, -1, -1):
-            if every[i].verb == verb and not every[i].undone:
+            named = names is None or any(one.name in names for one in every[i].set_aside)
+            if every[i].verb == verb and not every[i].undone and named:
                 taken = every[i]
                 every[i] = dataclasses.replace(taken, undone=True)
                 self._write_decisions(every)

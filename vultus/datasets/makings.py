@@ -17,7 +17,7 @@ from vultus.core.keys import file_content_id
 from vultus.datasets.frames import Choice, FramesSpec, Seen, choose, look, refuse_nothing, windows
 from vultus.datasets.library import Library
 from vultus.datasets.readings import Reading, read_library
-from vultus.datasets.records import Entry, Lineage
+from vultus.datasets.records import Entry, Lineage, SetAside
 from vultus.datasets.stages import Advance, readings_of, rounded, unheard
 from vultus.datasets.video import Film, count_frames, pick, watch
 from vultus.datasets.views import (
@@ -36,6 +36,8 @@ from vultus.images.records import Rgb
 from vultus.images.write import png_bytes
 
 FILM = "film/1"
+FRAMES = "frames"
+"""The verb under which frames are set aside and brought back."""
 
 
 def view_library(
@@ -104,7 +106,21 @@ def frames_into_library(
         choice = choose(seen, film, spec, np.stack(rows) if rows else None)
         refuse_nothing(choice, path)
         added = _add_frames(library, path, choice) if apply else []
+        if added:  # frames that were taken out before are back by the same word
+            library.undo(FRAMES, {entry.name for entry in added})
     return choice, added
+
+
+def take_frames_out(library: Library, path: Path) -> list[SetAside]:
+    """Set aside what `frames_into_library` added from this video; applying it again brings them back."""
+    with library.at_work():
+        rows = [
+            SetAside(entry.name, f"the frames of {path.name} were taken out")
+            for entry in library.kept()
+            if is_frame(entry) and entry.lineage is not None and entry.lineage.parent == path.name
+        ]
+        library.decide(FRAMES, rows)
+    return rows
 
 
 def is_frame(entry: Entry) -> bool:
