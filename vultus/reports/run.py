@@ -324,19 +324,29 @@ def _row_words(outcome: Outcome) -> str:
     return f"; {outcome.row_renders} renders more completed the chosen checkpoint's row of strengths after the choice"
 
 
+def _training_facts(outcome: Outcome) -> tuple[Fact, ...]:
+    """How the checkpoints came to be: trained here, or given."""
+    if outcome.plan.loras:
+        return tuple(
+            Fact(f"given as {one.step}", f"{one.path.name}, {one.content_id}")
+            for one in outcome.checkpoints
+        )
+    train = outcome.plan.train
+    recipe = (
+        f"rank {train.rank}, alpha {train.alpha:g}, {train.steps} steps of {train.batch},"
+        f" {train.optimizer} at {train.peak_rate:g}, {train.resolution_px} px"
+    )
+    return (Fact("trained on", outcome.plan.trains_on), Fact("training", recipe))
+
+
 def _facts(outcome: Outcome) -> tuple[Fact, ...]:
-    train, render = outcome.plan.train, outcome.plan.render
+    render = outcome.plan.render
     bases = [Fact(f"base {base.name}", base.digest) for base in outcome.bases.values()]
     return (
         Fact("persona", f"{outcome.persona.name}: {outcome.persona.provenance}, adult"),
         Fact("face pack", f"{outcome.pack_name} ({outcome.pack_licence}), {outcome.pack_digest}"),
         *bases,
-        Fact("trained on", outcome.plan.trains_on),
-        Fact(
-            "training",
-            f"rank {train.rank}, alpha {train.alpha:g}, {train.steps} steps of {train.batch},"
-            f" {train.optimizer} at {train.peak_rate:g}, {train.resolution_px} px",
-        ),
+        *_training_facts(outcome),
         Fact(
             "rendering",
             f"{render.width_px} x {render.height_px} px, {render.scheduler}, {render.steps} steps,"

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vultus.core.errors import DatasetError, PackError, SpecError
-from vultus.core.keys import content_id
+from vultus.core.keys import content_id, file_content_id
+from vultus.core.weights import require_lora
 from vultus.datasets.adopt import find_frozen, refuse_unfit
 from vultus.datasets.freeze import Frozen
 from vultus.datasets.listing import Row, list_inputs
@@ -22,6 +23,15 @@ from vultus.studies.bases import PACKAGED, Base, base_digest, find_base, package
 from vultus.studies.plan import RunSpec
 from vultus.studies.workspace import Workspace
 from vultus.sweeps.cells import Block, Cell, list_blocks, list_cells
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One weight file of the run: after how many steps, its content id, and where it lies."""
+
+    step: int
+    content_id: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,13 @@ class Given:
     """name and pack of the second judge"""
     eye: EyeFile | None = None
     """who says how much of a prompt is in a picture"""
+    loras: tuple[Checkpoint, ...] = ()
+    """files that are measured instead of training one"""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps of the checkpoints, trained or given."""
+        return tuple(one.step for one in self.loras) or self.plan.train.checkpoint_steps
 
     @property
     def training_base(self) -> Base:
@@ -66,9 +83,8 @@ class Given:
     @property
     def cells(self) -> list[Cell]:
         """Every cell with a LoRA."""
-        steps = self.plan.train.checkpoint_steps
         sweep = self.plan.sweep
-        return list_cells(self.plan.bases, steps, sweep.strengths, sweep.face_detail)
+        return list_cells(self.plan.bases, self.steps, sweep.strengths, sweep.face_detail)
 
     @property
     def hints(self) -> dict[str, Any]:
@@ -109,7 +125,23 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
         retry_failed,
         second=_second_judge(plan, pack_name, pack, workspace.folder),
         eye=_eye(plan, workspace),
+        loras=_given_loras(plan, workspace.folder),
     )
+
+
+def _given_loras(plan: RunSpec, folder: Path) -> tuple[Checkpoint, ...]:
+    """The LoRA files that the plan names, by their own steps where all of them tell different ones, else numbered."""
+    paths = [(folder / name).expanduser().resolve() for name in plan.loras]
+    told = [require_lora(path).metadata.get("ss_steps", "") for path in paths]
+    steps = [int(one) if one.isdecimal() and one.isascii() else 0 for one in told]
+    if 0 in steps or len(set(steps)) != len(steps):
+        steps = list(range(1, len(paths) + 1))
+    rows = zip(steps, paths, strict=True)
+    return tuple(sorted((Checkpoint(s, file_content_id(p), p) for s, p in rows), key=_by_step))
+
+
+def _by_step(one: Checkpoint) -> int:
+    return one.step
 
 
 def _second_judge(
@@ -206,4 +238,4 @@ def _pack_name(name: str, folder: Path) -> str:
     return str(here.resolve()) if (here / "pack.toml").is_file() else name
 
 
-__all__ = ["Given", "gather"]
+__all__ = ["Checkpoint", "Given", "gather"]

@@ -179,6 +179,10 @@ class RunSpec:
         help="a dataset frozen with `vultus dataset freeze` to train on: its folder, or DATASET/frozen/DIGEST;"
         " empty = curate the pictures folder",
     )
+    loras: tuple[str, ...] = setting(
+        (),
+        help="LoRA files to measure instead of training one, each a checkpoint of the sweep; [train] is then not read",
+    )
     face_pack: str = setting("standin", help="face pack that measures: a name or a folder")
     seed: int = setting(1, help="seed of every random stream of the run", low=0, high=2**31 - 1)
     trainer: str = setting("native", help="who trains", choices=lambda: TRAINERS.names())
@@ -227,14 +231,9 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths may not be negative")
     if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
         faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
-    if plan.clock.blocks and plan.trains_on not in plan.bases:
-        faults.append(f"{where}: [clock] needs the training base among bases: it renders with it")
-    if plan.clock.blocks and plan.trainer == "kohya":
-        faults.append(f"{where}: [clock] needs a trainer that goes on exactly: native, not kohya")
-    if 0 < plan.clock.blocks < CLOCK_BLOCKS_MIN:
-        faults.append(
-            f"{where}: [clock] blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise"
-        )
+    if len(set(plan.loras)) != len(plan.loras):
+        faults.append(f"{where}: loras names one file twice")
+    faults.extend(f"{where}: [clock] {fault}" for fault in _clock_faults(plan))
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
         rows = blocks.prompts.rows()
@@ -267,6 +266,22 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
             f"{where}: [confirm] repeats a block of the panel ({text!r}, seed {seed}):"
             " a cell is confirmed on blocks that did not choose it"
         )
+    return faults
+
+
+def _clock_faults(plan: RunSpec) -> list[str]:
+    blocks = plan.clock.blocks
+    if not blocks:
+        return []
+    faults = []
+    if plan.trains_on not in plan.bases:
+        faults.append("needs the training base among bases: it renders with it")
+    if plan.loras:
+        faults.append("times a training; with loras nothing is trained")
+    if plan.trainer == "kohya":
+        faults.append("needs a trainer that goes on exactly: native, not kohya")
+    if blocks < CLOCK_BLOCKS_MIN:
+        faults.append(f"blocks: fewer than {CLOCK_BLOCKS_MIN} tell nothing from noise")
     return faults
 
 

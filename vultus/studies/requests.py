@@ -27,7 +27,7 @@ from vultus.steps.kinds.train import CARRIED, training_inputs
 from vultus.steps.orders import Done, Order, step_of
 from vultus.studies import cost
 from vultus.studies.bases import Base
-from vultus.studies.given import Given
+from vultus.studies.given import Checkpoint, Given
 from vultus.sweeps.cells import Block
 from vultus.training.lora_file import RECOGNISERS_KEY
 
@@ -39,15 +39,6 @@ START_COST = 1500.0
 """Starting a worker, loading a base, caching latents: six seconds for the stand-in, one or two minutes for SDXL."""
 
 DECODE_COST = 4.0
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One weight file of the run: after how many steps, its content id, and where it lies."""
-
-    step: int
-    content_id: str
-    path: Path
 
 
 def curate_order(given: Given) -> Order:
@@ -330,6 +321,8 @@ def total_cost(given: Given, lanes: int) -> float:
     swept = cost.planned_renders(given) * one_render
     fresh = (cost.confirm_renders(given) + cost.row_renders(given)) * one_render
     curated = len(given.pictures) * CURATE_COST
+    if given.loras:
+        training = 0.0
     if given.plan.clock.blocks:  # part by part, with renders between: nothing is beside it
         parts = len(given.plan.train.checkpoint_steps)
         training += (parts - 1) * START_COST + parts * given.plan.clock.blocks * one_render

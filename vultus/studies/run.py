@@ -3,7 +3,8 @@
     curate -> train, and beside it the impostors -> yardsticks -> sweep -> finalists on fresh blocks -> choose
            -> the chosen checkpoint at every strength -> scores -> guard-rails -> gate
 
-With [clock] the training comes after the yardsticks, part by part (`clock`). Every arrow is a step in the ledger.
+LoRA files that were given take the place of the training. With [clock] the training comes after the yardsticks, part by
+part (`clock`). Every arrow is a step in the ledger.
 Killed anywhere, the same call looks up what is finished and goes on; called again at the end, it looks everything up.
 Nothing here remembers anything itself.
 """
@@ -121,7 +122,8 @@ def _learn(at: Run, dataset: Dataset, frozen: Done) -> _Learnt:
     """Train and freeze the scales: the training beside the impostors, or by the clock after them."""
     given = at.given
     by_clock = given.plan.clock.blocks > 0
-    parts, impostors, looks = _train_and_look_around(at, dataset, frozen, train=not by_clock)
+    train = not by_clock and not given.loras
+    parts, impostors, looks = _train_and_look_around(at, dataset, frozen, train=train)
     bases = [given.bases[name] for name in given.plan.bases]
     shown = list(zip(bases, impostors, strict=True))
     scales = freeze(at, dataset, frozen, shown, given.panel)
@@ -136,11 +138,22 @@ def _learn(at: Run, dataset: Dataset, frozen: Done) -> _Learnt:
         clocked = train_by_clock(at, dataset, frozen, own, alone[name])
         parts, ticks = clocked.parts, clocked.ticks
         notes = (f"The training was {clocked.stopped}.",) if clocked.stopped else ()
+    if given.loras:
+        return _Learnt(given.loras, (), _told_of(given.loras), (), scales, alone)
     # a trainer may tell of earlier checkpoints again; the last part tells the losses of all
     found = {one.step: one for part in parts for one in requests.checkpoints_of(part)}
     table = json.loads(parts[-1].files["losses.json"].read_text(encoding="utf-8"))
     losses = tuple((int(step), float(loss)) for step, loss in table["losses"])
     return _Learnt(tuple(found.values()), losses, (*notes, *table["notes"]), ticks, scales, alone)
+
+
+def _told_of(loras: Sequence[Checkpoint]) -> tuple[str, ...]:
+    """What a reader must know of files that were trained elsewhere."""
+    which = "; ".join(f"{one.step} is {one.path.name}" for one in loras)
+    return (
+        f"Nothing was trained: the checkpoints are files that were given ({which}).",
+        "Whether they were trained on the held-out references is not known; if they were, m10 is too high.",
+    )
 
 
 def _train_and_look_around(
