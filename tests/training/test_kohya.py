@@ -292,6 +292,19 @@ def test_it_trains_and_what_is_done_stays_done(
         run(replace(SPEC, rank=4))
 
 
+def test_a_real_runs_output_is_read_rightly() -> None:
+    """Two steps of the pinned kohya on a processor, full-size random weights (`python -m bench.training.kohya`)."""
+    recorded = Path(__file__).with_name("kohya_two_steps.log").read_bytes()
+    heard = Heard()
+    lines = list(lines_of([recorded[:5000], recorded[5000:]]))
+    new = [heard.hear(line) for line in lines]
+    assert len(lines) > 150 and sum(new) == heard.step == 2
+    assert heard.losses == [(1, 0.586), (2, 0.564)], (
+        "each loss belongs to the step that was counted"
+    )
+    assert not heard.out_of_memory and not heard.diverged and heard.notes == []
+
+
 def test_out_of_memory_takes_the_next_rung(
     run: Callable[..., TrainResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,9 +92,18 @@ def _fill(wanted: Wanted, draft: Path, tell: Tell) -> None:
     if wanted.torch_wheel is not None:
         wheel = str(wanted.torch_wheel.resolve())
         _uv(uv, "pip", "install", "--no-deps", "--python", str(python), wheel)
+        _declare_operators(draft / "venv")
     _import(python, recipe.imports)
     _record(wanted, draft)
     tell("packages: all of them are as their records say")
+
+
+def _declare_operators(venv: Path) -> None:
+    """Let the lock's torchvision be imported beside another build of torch."""
+    (site,) = venv.glob("lib/python*/site-packages")
+    module = "vultus_torchvision_operators"
+    shutil.copyfile(Path(__file__).with_name("torchvision_operators.py"), site / f"{module}.py")
+    (site / f"{module}.pth").write_text(f"import {module}\n", encoding="utf-8")
 
 
 def _record(wanted: Wanted, draft: Path) -> None:

@@ -1,7 +1,9 @@
 """Reading kohya's output: how far it is, its loss, and the lines that mean trouble.
 
-Its progress bar (tqdm) writes to stderr and redraws one line with carriage returns:
+Its progress bar (tqdm) writes to stderr and redraws one line with carriage returns. A step is drawn twice: when it is
+counted, with the loss of the step before, and again with its own.
 
+    steps:  12%|█▏        | 6/50 [00:12<01:31,  2.08s/it, avr_loss=0.141]
     steps:  12%|█▏        | 6/50 [00:12<01:31,  2.08s/it, avr_loss=0.132]
 """
 
@@ -41,8 +43,8 @@ class Heard:
         if found:
             new = max(0, int(found[1]) - self.step)
             self.step += new
-            if new and found[3]:
-                self.losses.append((self.step, float(found[3])))
+            if found[3] and self.step:
+                self._hold(float(found[3]))
             return new
         words = line.strip()
         if not words:
@@ -52,6 +54,12 @@ class Heard:
         if any(sign in words for sign in _LOST) and words not in self.notes:
             self.notes.append(f"kohya: {words}")
         return 0
+
+    def _hold(self, loss: float) -> None:
+        """The loss of this step; what is drawn later of the same step is the truth."""
+        if self.losses and self.losses[-1][0] == self.step:
+            self.losses.pop()
+        self.losses.append((self.step, loss))
 
     @property
     def diverged(self) -> bool:

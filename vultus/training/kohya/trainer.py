@@ -22,6 +22,7 @@ from vultus.core.clock import SystemClock
 from vultus.core.errors import TrainingError
 from vultus.core.files import write_json, write_text
 from vultus.core.keys import file_content_id
+from vultus.core.sdxl.tokenizer import write_tokenizer_folder
 from vultus.core.weights import light_print, require_base
 from vultus.tools.places import ToolPlace, current
 from vultus.training.checks import refuse_contradictions
@@ -177,8 +178,7 @@ def _once(
     lay_out(spec, views, work / "pictures")
     dataset = work / "dataset.toml"
     write_text(dataset, dataset_toml(spec, work / "pictures"))
-    tokenizers = tool.folder / "tokenizers"
-    places = Places(base, dataset, work / "out", tokenizers if tokenizers.is_dir() else None)
+    places = Places(base, dataset, work / "out", _tokenizers(work / "tokenizers"))
     words = [str(tool.python), str(STARTER), str(tool.source), tool.entry.name]
     words += arguments(spec, places, seed)
     clock, heard = SystemClock(), Heard()
@@ -203,6 +203,15 @@ def _once(
         )
     heard.out_of_memory = heard.out_of_memory and bool(code)
     return heard, clock.monotonic() - began_s
+
+
+def _tokenizers(folder: Path) -> Path:
+    """SDXL's two tokenizers under the names by which kohya looks for them: nothing is asked of a model hub."""
+    write_tokenizer_folder(folder / "openai_clip-vit-large-patch14", pad_token="<|endoftext|>")
+    write_tokenizer_folder(
+        folder / "laion_CLIP-ViT-bigG-14-laion2B-39B-b160k", pad_token="<|endoftext|>"
+    )
+    return folder
 
 
 def _listen(
