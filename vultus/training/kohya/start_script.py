@@ -2,13 +2,11 @@
 
     python start_script.py CHECKOUT SCRIPT ARGUMENTS...
 
-It dies with its parent, whatever killed that; it declares the two operators without which torchvision cannot be
-imported beside a CPU build of torch; it imports nothing of vultus.
+It dies with its parent, whatever killed that; it imports nothing of vultus.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import runpy
 import signal
@@ -29,17 +27,6 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _declare_operators() -> None:
-    torch = importlib.import_module(
-        "torch"
-    )  # the tool's own, not the one that this package is installed with
-    if torch.version.cuda is None:
-        library = torch.library.Library("torchvision", "DEF")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        globals()["_held"] = library  # a library that is let go takes its operators with it
-
-
 def main() -> None:
     """Run the script."""
     _die_with_parent()
@@ -47,7 +34,6 @@ def main() -> None:
     os.chdir(checkout)
     sys.path[0] = checkout
     sys.argv = [script, *words]
-    _declare_operators()
     runpy.run_path(str(Path(checkout) / script), run_name="__main__")
 
 
