@@ -160,6 +160,15 @@ def test_a_command_in_front_of_a_person_asks_and_without_one_refuses(
         with on_card("auto", "on the other card", clock=clock) as other:
             assert other == uuids[1]
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with on_card("auto", "a run on two cards", lanes=2, clock=clock):
+        for number in ("0", "1"):
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", number)
+            with (
+                pytest.raises(CardBusyError, match="a run on two cards"),
+                on_card("auto", "one of them", clock=clock),
+            ):
+                pass
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     fake_cards.hold(tmp_path / "cards", uuids[0], 8 * GIB)
     with on_card("auto", "x", ask=answers("w", "g"), clock=clock):
         assert len(asked) == 2 and "16384 of 24576 MiB free" in asked[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from vultus.core.clock import Clock, SystemClock
 from vultus.core.errors import CardBusyError, MissingExtraError
@@ -38,11 +38,13 @@ def on_card(
     device: str,
     about: str,
     *,
+    lanes: int = 1,
     ask: Callable[[str], str] = ask_on_terminal,
     clock: Clock | None = None,
 ) -> Iterator[str]:
-    """Hold the lease of the first card while the block lasts; yield its UUID, "" without one.
+    """Hold the lease of one visible card per lane while the block lasts; yield the first's UUID, "" without one.
 
+    Several are taken in the order of their UUIDs, so that two commands never hold what the other one waits for.
     Nothing is taken on a machine without cards, for `device` "cpu", or when a supervisor holds the
     lease already. Raises CardBusyError.
     """
@@ -51,11 +53,12 @@ def on_card(
     if probe is None or not cards:
         yield given()
         return
-    lease = _taken(_visible(cards), about, probe, ask, clock or SystemClock())
-    try:
-        yield lease.card.uuid
-    finally:
-        lease.release()
+    mine = _visible(cards)[: max(1, lanes)]
+    with ExitStack() as leases:
+        for card in sorted(mine, key=lambda one: one.uuid):
+            lease = _taken(card, about, probe, ask, clock or SystemClock())
+            leases.callback(lease.release)
+        yield mine[0].uuid
 
 
 def _probe() -> CardProbe | None:
@@ -66,11 +69,11 @@ def _probe() -> CardProbe | None:
         return None
 
 
-def _visible(cards: tuple[Card, ...]) -> Card:
-    """The card that CUDA would call 0: the first that CUDA_VISIBLE_DEVICES names."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    named = [card for card in cards if first in (card.uuid, str(card.index))]
-    return (named or list(cards))[0]
+def _visible(cards: tuple[Card, ...]) -> list[Card]:
+    """The cards in the order in which CUDA counts them: that of CUDA_VISIBLE_DEVICES."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    named = [card for name in names for card in cards if name in (card.uuid, str(card.index))]
+    return named or list(cards)
 
 
 def _taken(

@@ -46,7 +46,7 @@ def drive(
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),
-        on_card(given.plan.machine.device, f"vultus run in {workspace.folder.name}"),
+        on_card(given.plan.machine.device, f"vultus run in {workspace.folder.name}", lanes=lanes),
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
