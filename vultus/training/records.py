@@ -188,7 +188,7 @@ class TrainSpec:
     identity_weight: float = setting(
         0.0,
         help="how much the likeness of the face in the cleaned-up guess counts beside the loss (0.05"
-        " to 0.1 where it is used); 0 = off. Keep it off until an independent judge gains by it",
+        " to 0.1 where it is used); 0 = off. On the stand-in an independent judge gained by it, for 1.4 times the time",
         low=0.0,
         high=100.0,
     )
