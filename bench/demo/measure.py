@@ -225,12 +225,12 @@ def main() -> None:
         "rows": rows,
     }
     tell(figures)
-    if args.record_grid is not None:
+    if args.personas >= 10:
+        print(record("demo", figures, seconds=time.perf_counter() - began))
+    if args.record_grid is not None:  # after the record: this file is part of the tree
         table = json.loads((args.folder / f"persona_{args.record_grid}" / CACHE).read_text())
         source = f"make bench-demo ARGS='--record-grid {args.record_grid}' at commit {str(tree()['commit'])[:7]}"
         print(write_world(table, source, GRID))
-    if args.personas >= 10:
-        print(record("demo", figures, seconds=time.perf_counter() - began))
 
 
 if __name__ == "__main__":
