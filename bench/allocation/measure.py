@@ -27,6 +27,7 @@ from bench.allocation.methods import METHODS, OURS, Game
 from bench.allocation.recorded import play_recorded
 from bench.allocation.worlds import SETTINGS, draw, unpaired
 from bench.record import record
+from vultus.tools.build import find_uv
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build" / "bench-allocation"
@@ -135,9 +136,10 @@ def play_peers(worlds: int) -> dict[str, dict[int, Game]]:
     try:
         if not python.exists():
             CACHE.mkdir(parents=True, exist_ok=True)
-            subprocess.run(["uv", "venv", "-q", str(CACHE / "peers")], check=True)
+            subprocess.run([find_uv(), "venv", "-q", str(CACHE / "peers")], check=True)
             subprocess.run(
-                ["uv", "pip", "install", "-q", "--python", str(python), *PEERS_NEED], check=True
+                [find_uv(), "pip", "install", "-q", "--python", str(python), *PEERS_NEED],
+                check=True,
             )
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
         exam = [str(python), "-m", "bench.allocation.peers", "exam"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from bench.curation.edits import EDITS, edit
 from bench.curation.material import bases, negatives
 from vultus.core.seeds import stream
 from vultus.images.write import save_png
+from vultus.tools.build import find_uv
 
 __all__ = ["PINS", "measure_peers"]
 
@@ -91,7 +91,7 @@ def _write(root: Path, half: int, every: int) -> Path:
 
 def _environment(tool: str, pins: list[str]) -> tuple[str | None, str]:
     """A virtual environment with the tool, made once in the user's cache."""
-    uv = shutil.which("uv") or str(Path(".tools/bin/uv"))
+    uv = find_uv()
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vultus-bench" / tool
     python = home / "bin" / "python"
     ready = home / "ready"

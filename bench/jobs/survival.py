@@ -27,6 +27,7 @@ from typing import Any
 from bench.jobs.workload import OPTIMIZER_STEPS, diary, plant, prepare, sweep_attempts
 from vultus.jobs.folder import JobFolder
 from vultus.jobs.processes import PROC, Process, identify, read_stats, send
+from vultus.tools.build import find_uv
 
 __all__ = ["EVENTS", "LAUNCHERS", "matrix"]
 
@@ -220,9 +221,9 @@ def _submitit_python() -> Path:
     place = Path(tempfile.gettempdir()) / "vultus-bench-submitit"
     python = place / "bin" / "python"
     if not python.exists():
-        subprocess.run(["uv", "venv", "-q", str(place)], check=True)
+        subprocess.run([find_uv(), "venv", "-q", str(place)], check=True)
         subprocess.run(
-            ["uv", "pip", "install", "-q", "--python", str(python), SUBMITIT], check=True
+            [find_uv(), "pip", "install", "-q", "--python", str(python), SUBMITIT], check=True
         )
     return python
 
