@@ -16,9 +16,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from vultus.core import specs
 from vultus.core.files import write_text
 from vultus.core.seeds import stream
 from vultus.datasets.manifest import read_manifest
@@ -29,6 +31,7 @@ from vultus.store.census import spent_on
 from vultus.store.ledger import Ledger
 from vultus.studies import requests
 from vultus.studies.given import gather
+from vultus.studies.plan import PLAN_FILE, load_plan
 from vultus.studies.start import copy_demo
 from vultus.studies.workspace import Workspace
 
@@ -165,18 +168,15 @@ def _workspace(root: Path) -> Workspace:
     """A demo workspace, trained and curated; both ledgers begin as copies of its own."""
     workspace = Workspace(root / "workspace")
     copy_demo(workspace.folder)
-    plan = workspace.folder / "vultus.toml"
-    text = plan.read_text(encoding="utf-8")
-    changed = {
-        'bases = ["standin/plain", "standin/soft", "standin/ink"]': 'bases = ["standin/plain"]',
-        "steps = 500": f"steps = {TRAIN_STEPS}",
-        "checkpoints = 4": "checkpoints = 2",
-        "steps = 16\nguidance": "steps = 4\nguidance",
-    }
-    for old, new in changed.items():
-        assert text.count(old) == 1 or new in text, f"the demo's plan has no {old!r}"
-        text = text.replace(old, new)
-    write_text(plan, text)
+    path = workspace.folder / PLAN_FILE
+    plan = load_plan(path)
+    short = replace(
+        plan,
+        bases=plan.bases[:1],
+        train=replace(plan.train, steps=TRAIN_STEPS, warmup_steps=2, checkpoints=2),
+        render=replace(plan.render, steps=4),
+    )
+    write_text(path, specs.dumps(short))
     shutil.rmtree(root / "ray", ignore_errors=True)
     _prepare(workspace)
     for name in ("inline", "ray"):
