@@ -48,7 +48,9 @@ def test_given_files_are_measured_and_nothing_is_trained(tmp_path: Path, files: 
     assert [one.step for one in outcome.checkpoints] == [2, 4, 6, 8], "their own steps, in order"
     chosen = outcome.choice.chosen
     assert chosen.base == "soft" and chosen.strength == 0.8 and chosen.checkpoint in (4, 6)
-    page = deliver(workspace, outcome).report.read_text("utf-8")
+    delivered = deliver(workspace, outcome)
+    assert delivered.lora == workspace.folder / "loras" / f"kohya-{chosen.checkpoint}.safetensors"
+    page = delivered.report.read_text("utf-8")
     assert "kohya-6.safetensors" in page
     assert "Whether they were trained on the held-out references is not known" in page
     assert "Training loss" not in page

@@ -108,7 +108,9 @@ def _verdict(outcome: Outcome, chosen: ChosenView) -> VerdictWords:
 
 
 def lora_file_name(outcome: Outcome) -> str:
-    """The name under which the chosen checkpoint is handed to the user."""
+    """The name under which the chosen checkpoint is handed to the user: its own where it was given."""
+    if outcome.plan.loras:
+        return outcome.chosen_checkpoint.path.name
     words = "".join(c if c.isalnum() else "-" for c in outcome.persona.name.lower()).strip("-")
     return f"{words or 'persona'}-step-{outcome.choice.chosen.checkpoint:06d}.safetensors"
 
