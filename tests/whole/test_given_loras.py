@@ -49,7 +49,8 @@ def test_given_files_are_measured_and_nothing_is_trained(tmp_path: Path, files: 
     chosen = outcome.choice.chosen
     assert chosen.base == "soft" and chosen.strength == 0.8 and chosen.checkpoint in (4, 6)
     delivered = deliver(workspace, outcome)
-    assert delivered.lora == workspace.folder / "loras" / f"kohya-{chosen.checkpoint}.safetensors"
+    name = f"{outcome.persona.name.lower()}-chosen-kohya-{chosen.checkpoint}.safetensors"
+    assert delivered.lora == workspace.folder / "loras" / name
     page = delivered.report.read_text("utf-8")
     assert "kohya-6.safetensors" in page
     assert "Whether they were trained on the held-out references is not known" in page
@@ -63,6 +64,14 @@ def test_files_that_tell_no_steps_of_their_own_are_numbered(
     other.write_bytes(files[1].read_bytes())
     given = gather(_workspace(tmp_path / "ada", [files[1], other]))
     assert [one.step for one in given.loras] == [1, 2] == list(given.steps)
+
+
+def test_a_path_may_begin_at_home(
+    tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    given = gather(_workspace(tmp_path / "ada", [Path("~") / files[0].name]))
+    assert [one.path for one in given.loras] == [files[0].resolve()]
 
 
 def test_what_is_no_lora_is_refused_before_any_work(tmp_path: Path, files: list[Path]) -> None:

@@ -108,10 +108,10 @@ def _verdict(outcome: Outcome, chosen: ChosenView) -> VerdictWords:
 
 
 def lora_file_name(outcome: Outcome) -> str:
-    """The name under which the chosen checkpoint is handed to the user: its own where it was given."""
-    if outcome.plan.loras:
-        return outcome.chosen_checkpoint.path.name
+    """The name under which the chosen checkpoint is handed over; a given file's own might be taken already."""
     words = "".join(c if c.isalnum() else "-" for c in outcome.persona.name.lower()).strip("-")
+    if outcome.plan.loras:
+        return f"{words or 'persona'}-chosen-{outcome.chosen_checkpoint.path.name}"
     return f"{words or 'persona'}-step-{outcome.choice.chosen.checkpoint:06d}.safetensors"
 
 

@@ -41,7 +41,7 @@ def find_base(name: str, folder: Path, memory: Path) -> Base:
 
 def locate_base(name: str, folder: Path) -> Path:
     """Where a base lies, its headers looked at and nothing hashed. Raises WeightsError."""
-    path = packaged_base(name) if name.startswith(PACKAGED) else (folder / name).expanduser()
+    path = packaged_base(name) if name.startswith(PACKAGED) else folder / Path(name).expanduser()
     if not path.exists():
         raise WeightsError(
             f"there is no base {name!r}",

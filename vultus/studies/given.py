@@ -101,7 +101,7 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
     persona, plan = workspace.load()
     frozen: Frozen | None = None
     if plan.dataset:
-        folder, frozen = find_frozen((workspace.folder / plan.dataset).expanduser())
+        folder, frozen = find_frozen(workspace.folder / Path(plan.dataset).expanduser())
         refuse_unfit(folder, frozen, persona, plan.curate)
         pictures = _listed(frozen)
     else:
@@ -131,7 +131,7 @@ def gather(workspace: Workspace, *, retry_failed: bool = False) -> Given:
 
 def _given_loras(plan: RunSpec, folder: Path) -> tuple[Checkpoint, ...]:
     """The LoRA files that the plan names, by their own steps where all of them tell different ones, else numbered."""
-    paths = [(folder / name).expanduser().resolve() for name in plan.loras]
+    paths = [(folder / Path(name).expanduser()).resolve() for name in plan.loras]
     told = [require_lora(path).metadata.get("ss_steps", "") for path in paths]
     steps = [int(one) if one.isdecimal() and one.isascii() else 0 for one in told]
     if 0 in steps or len(set(steps)) != len(steps):
@@ -180,7 +180,7 @@ def _eye(plan: RunSpec, workspace: Workspace) -> EyeFile | None:
     if plan.guards.adherence == "none":
         return None
     if plan.guards.clip:
-        folder = (workspace.folder / plan.guards.clip).expanduser().resolve()
+        folder = (workspace.folder / Path(plan.guards.clip).expanduser()).resolve()
         if not (folder / "config.json").is_file():
             raise SpecError(
                 [f"[guards] clip: {folder} is no folder of a CLIP model"],
@@ -234,7 +234,7 @@ def _refuse_own_judge(plan: RunSpec, pack: Pack) -> None:
 
 def _pack_name(name: str, folder: Path) -> str:
     """A pack given as a folder is relative to vultus.toml, like every path in it."""
-    here = (folder / name).expanduser()
+    here = folder / Path(name).expanduser()
     return str(here.resolve()) if (here / "pack.toml").is_file() else name
 
 
