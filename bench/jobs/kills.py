@@ -1,12 +1,19 @@
 """Random kill -9 in the middle of whole runs, several at once: nothing lost, nothing done twice.
 
-Each run is a detached `vultus run` on a workspace of the planted world (the whole demo's way through
-the house, with planted nets, so that a run costs some ten CPU seconds). A victim is drawn from all
-its processes: the supervisor, the command, the worker process that renders and trains. What has no
-supervisor any more and no worker either is set going by `vultus jobs resume --all`, as a boot hook
-would. A workspace that is done is judged and replaced, until enough kills have landed.
+Each run is a job, as `--detach` makes it: `vultus run` on a workspace of the planted world (the whole way through
+the house with planted nets, some ten CPU seconds), or `vultus demo` (the real nets of the stand-in world, some
+minutes). The wait to a run's next kill is drawn as a share of what one undisturbed run takes, so that kills land on
+a fast machine as on a slow one. The victim is drawn from all its processes: the supervisor, the command, the
+worker processes that render and train. What has no supervisor any more and no worker either is set going by
+`vultus jobs resume --all`, as a boot hook would. A run that is done is judged and replaced, until enough kills
+have landed.
 
     python -m bench.jobs.kills --kills 300 --at-once 2
+    python -m bench.jobs.kills --kills 300 --at-once 3 --world demo
+
+**Notation**
+    WITHIN      the wait to a run's next kill is uniform between 0 and this share of the smooth run's seconds
+    victim      the process that is sent SIGKILL
 """
 
 from __future__ import annotations
@@ -14,24 +21,30 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vultus.core.seeds import stream
+from vultus.jobs.control import detach, limits_of
 from vultus.jobs.folder import JobFolder
 from vultus.jobs.launch import resume_all
 from vultus.jobs.processes import family, identify, send
-from vultus.jobs.records import JobSpec
+from vultus.jobs.settings import load_settings
 from vultus.store.ledger import Ledger
 from vultus.testing.planted import make_workspace
 
@@ -39,55 +52,91 @@ __all__ = ["kill_many"]
 
 PICTURES = 18
 LEFT_OUT = ("seconds", "lora", "report")
-SAME_BYTES = ("curate", "train", "render", "read", "yardstick", "score")
+DIARY = "losses.json"
+"""What a training says of its seconds and of where it was resumed."""
+SAME_BYTES = ("curate", "train", "render", "read", "inspect", "yardstick", "score")
+WITHIN = {"planted": 0.5, "demo": 0.3}
+LOOK_EVERY_S = 0.2
 
 
-@dataclass
+@dataclass(frozen=True)
 class Life:
     """One workspace and the job that runs it."""
 
     folder: Path
     job: JobFolder
-    kills: int = 0
+
+
+@dataclass
+class Fire:
+    """The kills that are still to come, shared by all lanes."""
+
+    wanted: int
+    until_s: float
+    hit: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def goes_on(self) -> bool:
+        """False when enough kills have landed, or when the time is over."""
+        return self.hit.total() < self.wanted and time.monotonic() < self.until_s
+
+    def next_run(self) -> int:
+        """Number the next run."""
+        with self.lock:
+            self.runs += 1
+            return self.runs
+
+    def kill(self, life: Life, share: float) -> bool:
+        """Kill one of the run's processes, unless enough were killed meanwhile; true when one died."""
+        with self.lock:
+            victim = _victim(life, share) if self.goes_on() else ""
+            self.hit.update([victim] if victim else [])
+            return bool(victim)
 
 
 def kill_many(
-    wanted: int, at_once: int = 2, *, seed: int = 1, tell: Callable[[str], None] = print
+    wanted: int,
+    at_once: int = 2,
+    *,
+    world: str = "planted",
+    minutes: float = float("inf"),
+    seed: int = 1,
+    tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Run workspaces under fire until `wanted` kills have landed; return what was found."""
-    draw = stream("bench kills", seed)
+    """Run workspaces under fire until `wanted` kills have landed, or for so many minutes; return what was found."""
     with tempfile.TemporaryDirectory(prefix="vultus-kills-") as place:
         root = Path(place)
         os.environ |= {"VULTUS_HOME": str(root / "home"), "VULTUS_PROBE": "none"}
-        smooth = _begin(root, 0)
+        began_s = time.monotonic()
+        smooth = _begin(root, 0, world)
         _finish(smooth)
+        smooth_s = time.monotonic() - began_s
+        tell(f"the smooth run took {smooth_s:.0f} s")
         expected = _told(smooth.folder), _outputs(smooth.folder)
-        lives: list[Life] = []
-        found: list[dict[str, Any]] = []
-        hit: Counter[str] = Counter()
-        number = 0
-        while sum(hit.values()) < wanted or lives:
-            while len(lives) < at_once and sum(hit.values()) < wanted:
-                number += 1
-                lives.append(_begin(root, number))
-            time.sleep(float(draw.exponential(2.0)))
-            for life in list(lives):
-                if life.job.state.phase.is_finished and not life.job.has_supervisor:
-                    lives.remove(life)
-                    found.append(row := _judge(life, expected))
-                    tell(f"run {len(found)}: {row}; {sum(hit.values())} kills so far")
-            resume_all()
-            if lives and sum(hit.values()) < wanted:
-                life = lives[int(draw.integers(len(lives)))]
-                victim = _victim(life, float(draw.uniform()))
-                if victim:
-                    hit[victim] += 1
-                    life.kills += 1
+        fire = Fire(wanted, began_s + 60 * minutes)
+
+        def lane(_: int) -> list[dict[str, Any]]:
+            rows = []
+            while fire.goes_on():
+                number = fire.next_run()
+                draw = stream("bench kills", seed, number)
+                life = _begin(root, number, world)
+                kills = _live(life, fire, WITHIN[world] * smooth_s, draw)
+                rows.append(row := {"kills": kills, **_judge(life, expected)})
+                tell(f"run {number}: {row}; {fire.hit.total()} kills so far")
+                shutil.rmtree(life.folder)
+            return rows
+
+        with ThreadPoolExecutor(at_once) as lanes:
+            found = [row for rows in lanes.map(lane, range(at_once)) for row in rows]
         return {
-            "kills": sum(hit.values()),
-            "victims": dict(hit),
+            "world": world,
+            "kills": fire.hit.total(),
+            "victims": dict(fire.hit),
             "runs": len(found),
             "at_once": at_once,
+            "smooth_run_s": round(smooth_s, 1),
             "equal_to_the_smooth_run": sum(row["equal"] for row in found),
             "steps_lost": sum(row["lost"] for row in found),
             "steps_done_twice": sum(row["twice"] for row in found),
@@ -97,15 +146,28 @@ def kill_many(
         }
 
 
-def _begin(root: Path, number: int) -> Life:
-    folder = make_workspace(root / f"ada{number}", pictures=PICTURES)
-    command = [sys.executable, "-m", "vultus", "run", str(folder), "--detach", "--json"]
-    told = subprocess.run(command, check=True, capture_output=True, text=True)
-    job = JobFolder(root / "home" / "jobs" / json.loads(told.stdout)["id"])
+def _live(life: Life, fire: Fire, within_s: float, draw: np.random.Generator) -> int:
+    """Shoot at a run until it is over; return how often it was hit."""
+    kills = 0
+    next_s = time.monotonic() + within_s * float(draw.uniform())
+    while not life.job.state.phase.is_finished or life.job.has_supervisor:
+        time.sleep(LOOK_EVERY_S)
+        if not life.job.has_supervisor:
+            resume_all()
+        if time.monotonic() > next_s and fire.kill(life, float(draw.uniform())):
+            kills += 1
+            next_s = time.monotonic() + within_s * float(draw.uniform())
+    return kills
+
+
+def _begin(root: Path, number: int, world: str) -> Life:
+    folder = root / f"ada{number}"
+    if world == "planted":
+        make_workspace(folder, pictures=PICTURES)
     # Under fire it is killed far oftener than it can get on; that is not what is asked here.
-    table = json.loads((job.path / "spec.json").read_text())
-    table["limits"]["restarts_max"] = 1000
-    (job.path / "spec.json").write_text(json.dumps(JobSpec.from_json(table).to_json()))
+    limits = replace(limits_of(load_settings(), deadline_h=None, now=0.0), restarts_max=1000)
+    words = ["run" if world == "planted" else "demo", str(folder)]
+    job = detach(words, python=sys.executable, card="", comfyui="ignore", limits=limits)
     return Life(folder, job)
 
 
@@ -147,8 +209,11 @@ def _told(folder: Path) -> dict[str, Any]:
 def _outputs(folder: Path) -> dict[str, Any]:
     """Content ids of everything that the steps gave, by key."""
     with Ledger.open(folder / ".vultus") as ledger:
+        rows = [step.key for step in ledger.steps() if step.kind in SAME_BYTES]
+        outputs = {key: ledger.outputs(key) or {} for key in rows}
         return {
-            step.key: ledger.outputs(step.key) for step in ledger.steps() if step.kind in SAME_BYTES
+            key: {name: made for name, made in files.items() if name != DIARY}
+            for key, files in outputs.items()
         }
 
 
@@ -164,7 +229,6 @@ def _judge(life: Life, expected: tuple[dict[str, Any], dict[str, Any]]) -> dict[
         checks += [str(row) for row in link.execute("PRAGMA foreign_key_check")]
     link.close()
     return {
-        "kills": life.kills,
         "phase": life.job.state.phase.value,
         "attempts_of_the_job": life.job.state.attempt,
         "equal": said == expected[0] and outputs == expected[1],
@@ -180,8 +244,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--at-once", type=int, default=2)
+    parser.add_argument("--world", choices=tuple(WITHIN), default="planted")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing later")
     args = parser.parse_args()
-    print(json.dumps(kill_many(args.kills, args.at_once), indent=1))
+    told = kill_many(args.kills, args.at_once, world=args.world, minutes=args.minutes)
+    print(json.dumps(told, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python -m bench.jobs.measure                                        all of them, 50 and 300
     python -m bench.jobs.measure --parts handover --trials 10           one of them, shorter
+    python -m bench.jobs.measure --parts demo_kills --at-once 3         kills in whole demos, about an hour
     python -m bench.jobs.measure --parts real --comfyui "python main.py --cpu --port 8288" \\
                                  --url http://127.0.0.1:8288 --trials 5  with a real ComfyUI
 
@@ -78,8 +79,17 @@ def _told(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def kills(args: argparse.Namespace) -> dict[str, Any]:
-    """Random kills in the middle of whole runs."""
-    figures = kill_many(args.kills, args.at_once)
+    """Random kills in the middle of whole runs of the planted world."""
+    return _counted(kill_many(args.kills, args.at_once))
+
+
+def demo_kills(args: argparse.Namespace) -> dict[str, Any]:
+    """Random kills in the middle of whole demos: the stand-in world's nets."""
+    at_once, minutes = args.at_once, args.minutes
+    return _counted(kill_many(args.kills, at_once, world="demo", minutes=minutes))
+
+
+def _counted(figures: dict[str, Any]) -> dict[str, Any]:
     for name in (
         *("kills", "victims", "runs", "equal_to_the_smooth_run", "steps_lost"),
         *("steps_done_twice", "ledger_faults", "torn_files"),
@@ -117,6 +127,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=50, help="of the hand-over drill")
     parser.add_argument("--kills", type=int, default=300)
     parser.add_argument("--at-once", type=int, default=2, help="runs under fire at once")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="of the demo_kills: no kill later"
+    )
     parser.add_argument("--comfyui", default="", help="command line of a real ComfyUI")
     parser.add_argument("--steps", type=int, default=10_000, help="no-op steps per executor")
     parser.add_argument("--renders", type=int, default=1_000_000, help="renders in the ledger")
@@ -124,7 +137,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8188", help="where that one listens")
     args = parser.parse_args()
     parts = {"survival": survival, "handover": handover, "real": real, "kills": kills}
-    parts |= {"executors": executors, "ledger": ledger, "help": help_}
+    parts |= {"demo_kills": demo_kills, "executors": executors, "ledger": ledger, "help": help_}
     for name in args.parts.split(","):
         began = time.perf_counter()
         figures = parts[name](args)

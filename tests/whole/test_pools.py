@@ -140,6 +140,32 @@ def test_an_order_that_kills_every_worker_is_told_in_the_end(tmp_path: Path) -> 
     assert worker.asked == LOST_TRIES
 
 
+class _Slow(_Mortal):
+    """Dies at every attempt, each a unit further than the last, as a training does that goes on from its state."""
+
+    def perform(
+        self, order: Order, scratch: Path, advance: Callable[..., None]
+    ) -> Mapping[str, Path]:
+        self.asked += 1
+        advance(self.asked - 1, "resumed", remembered=True)
+        advance(1)
+        if self.asked < order.units:
+            raise self.fault
+        (scratch / "out.txt").write_text("done")
+        return {"out.txt": scratch / "out.txt"}
+
+
+def test_an_order_that_gets_on_may_lose_any_number_of_workers(tmp_path: Path) -> None:
+    worker = _Slow(WorkerLostError("killed"))
+    progress = Progress(3 * LOST_TRIES, "run", quiet=True)
+    pool = LanePool(tmp_path / ".vultus", [worker], progress)
+    order = Order(step_of("train", {"steps": 1}), units=3 * LOST_TRIES)
+    (done,) = pool.run([Task(lambda do: do(order))])
+    assert done.files["out.txt"].read_text() == "done"
+    assert worker.asked == 3 * LOST_TRIES
+    assert progress.done == 3 * LOST_TRIES  # what was told again counts once
+
+
 def test_a_lane_without_a_place_gives_its_work_to_the_others(tmp_path: Path) -> None:
     homeless, able = _Mortal(NoPlaceError("no node")), _Able(NoPlaceError("unused"))
     orders = [Order(step_of("render", {"blocks": [], "n": n})) for n in range(12)]

@@ -5,7 +5,8 @@ worker; the thread does nothing but look up, wait and record, so the lanes do no
 A worker is started at the first order that is not in the ledger: a run that is wholly remembered starts none.
 
 A worker that dies in the middle of an order (killed, out of memory, its machine gone) is a retry on a new one, not
-a failure: the attempt is written down as lost, and asked for again. After LOST_TRIES in a row it is told instead.
+a failure: the attempt is written down as lost, and asked for again. After LOST_TRIES in a row that got no further than
+the ones before, it is told instead.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ PACES = dict.fromkeys(("render", "detail", "read", "inspect"), "looking")
 """Kinds that take turns within a second, and so share one speed."""
 
 LOST_TRIES = 5
-"""Attempts at one order before a dying worker is told as a fault: an order that kills every worker is out of
-memory, and one in five workers dying by chance takes all five in 3 of 10,000 orders."""
+"""Attempts at one order, in a row and without getting further, before a dying worker is told as a fault: an order that
+kills every worker is out of memory, and one in five workers dying by chance takes all five in 3 of 10,000 orders. A
+training that loses its worker once an hour and goes on from its saved state each time is no such order."""
 
 
 class Counter:
@@ -57,47 +59,55 @@ class Counter:
 
 def perform(order: Order, ledger: Ledger, counter: Counter, work: Perform) -> Done:
     """Look an order up, or have it done by `work`, and count its cost once either way."""
-    told = 0.0
+    told = here = 0.0
     worked = started = False
     pace = PACES.get(order.step.kind, order.step.kind)
 
     def advance(n: float = 1, note: str = "", *, remembered: bool = False) -> None:
-        nonlocal told, started
+        nonlocal told, here, started
         if not started:
             started = True
             counter.advance(order.start, pace=pace)
-        step = min(n, order.units - told)  # a resumed training may tell less, a chatty one more
+        here += n
+        # what an attempt before this one had done was told by it
+        step = min(here, order.units) - told
         if step > 0:
             told += step
             counter.advance(step * order.cost, note, remembered=remembered, pace=pace)
 
     def make(scratch: Path) -> Mapping[str, Path]:
-        nonlocal worked
-        worked = True
+        nonlocal worked, here
+        worked, here = True, 0.0
         return work(order, scratch, advance)
 
     # Blind repetition is refused where it costs: a training that said no. The rest says it again at once, in its
     # own words, which serve better than the ledger's memory of them.
     retry = bool(order.hints.get("retry_failed", False)) or order.step.kind not in COSTLY
-    files = _insist(order, lambda: run_once(order.step, ledger, make, retry_failed=retry))
+    files = _insist(
+        order, lambda: run_once(order.step, ledger, make, retry_failed=retry), lambda: told
+    )
     ids = ledger.outputs(order.step.key)
     rest = (order.units - told) * order.cost + (0.0 if started else order.start)
     counter.advance(rest, remembered=not worked or told > 0)
     return Done(order.step.key, files, dict(ids or {}), remembered=not worked)
 
 
-def _insist(order: Order, attempt: Callable[[], dict[str, Path]]) -> dict[str, Path]:
-    """Make attempts until one is not lost, at most LOST_TRIES."""
-    for trial in range(1, LOST_TRIES + 1):
+def _insist(
+    order: Order, attempt: Callable[[], dict[str, Path]], furthest: Callable[[], float]
+) -> dict[str, Path]:
+    """Make attempts until one is not lost, at most LOST_TRIES in a row that get no further than the ones before."""
+    reached, trial = furthest(), 0
+    while True:
         try:
             return attempt()
         except NoPlaceError:
             raise  # waiting again would help nobody: another lane takes the order
         except WorkerLostError as lost:
+            trial = 1 if furthest() > reached else trial + 1
+            reached = furthest()
             logger(__name__).info("%s lost (%d): %s", order.step.kind, trial, lost.what)
-            if trial == LOST_TRIES:
+            if trial >= LOST_TRIES:
                 raise
-    raise AssertionError("the loop returns or raises")
 
 
 class InlinePool:
