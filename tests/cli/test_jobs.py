@@ -17,6 +17,7 @@ from vultus.cli.wording import without_detaching
 from vultus.jobs import fake_cards
 from vultus.jobs.folder import find, list_jobs
 from vultus.testing.jobs import diary, end_all, make_job, plant_python, wait_finished, wait_until
+from vultus.testing.planted import make_workspace
 
 
 @pytest.fixture
@@ -136,6 +137,34 @@ def test_stop_where_nobody_looks_after_it(
     assert "vultus jobs resume --all" in capsys.readouterr().out
     assert main(["jobs", "stop", "1"]) == 0
     assert job.standing() == "stopped" and not job.is_at_work
+
+
+@pytest.mark.parametrize(
+    ("machine", "card"),
+    [
+        ('executor = "auto"', "any"),
+        ('executor = "local:2"', "any:2"),
+        ('executor = "local:8"', "any:3"),
+        ('executor = "local:2"\ndevice = "cpu"', ""),
+        ('executor = "nobody"', "any"),
+    ],
+)
+def test_a_run_queues_for_as_many_cards_as_its_plan_has_workers_for(
+    python: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    machine: str,
+    card: str,
+) -> None:
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    fake_cards.plant_cards(tmp_path / "cards", [24 * 2**30] * 3)
+    folder = make_workspace(tmp_path / "ada", pictures=0)
+    plan = folder / "vultus.toml"
+    plan.write_text(plan.read_text().partition("[machine]")[0] + f"[machine]\n{machine}\n")
+    main(["run", str(folder), "--detach", "--comfyui", "ignore"])
+    assert find("last").spec.card == card
 
 
 def test_the_queue_of_cards(

@@ -13,9 +13,9 @@ import pytest
 
 from vultus.core.clock import FakeClock
 from vultus.core.errors import CardBusyError, JobError, MissingExtraError
-from vultus.core.locks import Lock
+from vultus.core.locks import Lock, is_held
 from vultus.jobs import fake_cards
-from vultus.jobs.cards import PROBES, Card, no_cards, open_probe
+from vultus.jobs.cards import PROBES, Card, choose_cards, no_cards, open_probe
 from vultus.jobs.foreground import on_card
 from vultus.jobs.holders import command_line, listening_ports, port_owner, users_of_device
 from vultus.jobs.lease import free_or_refuse, lock_path, take, who_holds
@@ -236,3 +236,61 @@ def test_jobs_queue_for_a_card_in_the_order_they_came(
     (diary / "hold").unlink()
     assert wait_finished(jobs[0]) == "done" and wait_finished(jobs[2]) == "done"
     assert jobs[1].standing() == "lost" and jobs[2].state.card == cards[0].uuid
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names", "count"),
+    [
+        ("any", "012", 1),
+        ("any:2", "012", 2),
+        ("all", "012", 3),
+        ("2, 0", "02", 2),
+        ("GPU-fake-1,1", "1", 1),
+    ],
+)
+def test_the_cards_that_words_mean(tmp_path: Path, wanted: str, names: str, count: int) -> None:
+    fake_cards.plant_cards(tmp_path, [GIB] * 3)
+    wish = choose_cards(wanted, fake_cards.FakeProbe(tmp_path).cards())
+    assert "".join(str(card.index) for card in wish.cards) == names and wish.count == count
+
+
+@pytest.mark.parametrize("wanted", ["any:4", "any:0", "any:two", "0,7", "", "GPU-other", "0,,1"])
+def test_cards_that_are_not_there_are_told(tmp_path: Path, wanted: str) -> None:
+    fake_cards.plant_cards(tmp_path, [GIB] * 3)
+    with pytest.raises(JobError, match="there is no card"):
+        choose_cards(wanted, fake_cards.FakeProbe(tmp_path).cards())
+    with pytest.raises(JobError, match="no graphics card"):
+        choose_cards(wanted, ())
+
+
+@pytest.mark.slow
+def test_a_job_takes_several_cards_or_none(
+    home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One card is held: a job that wants two of two waits without holding the other one."""
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 16 * GIB])
+    first, second = open_probe().cards()
+    held = take(second, "a notebook")
+    words = ["work", str(tmp_path / "w" / "work"), "1", "0"]
+    hold = tmp_path / "w" / "work" / "hold"
+    hold.parent.mkdir(parents=True)
+    hold.touch()
+    job = make_job(python, words, tmp_path / "w", card="any:2", comfyui="ignore")
+    wait_until(lambda: "a notebook" in job.supervisor_log.read_text())
+    assert not (tmp_path / "w" / "work" / "diary").exists()
+    wait_until(lambda: not is_held(lock_path(first.uuid)))
+    held.release()
+    wait_until((tmp_path / "w" / "work" / "diary").exists)
+    for card in (first, second):
+        with pytest.raises(CardBusyError, match=f"job {job.id}"):
+            take(card, "somebody else")
+    os.kill(supervisor_pid(job), 9)  # the worker holds both on without its supervisor
+    assert is_held(lock_path(first.uuid)) and is_held(lock_path(second.uuid))
+    hold.unlink()
+    assert wait_finished(job) == "done"
+    assert job.state.card == f"{first.uuid},{second.uuid}"
+    measured = (tmp_path / "w" / "work" / "free").read_text().split()
+    assert measured == [str(24 * GIB), str(16 * GIB)], "each of its cards was free while it worked"
+    wait_until(lambda: not is_held(lock_path(first.uuid)) and not is_held(lock_path(second.uuid)))

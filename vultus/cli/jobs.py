@@ -87,16 +87,15 @@ def start_job(args: argparse.Namespace, words: list[str]) -> int:
     import time
 
     from vultus.core.clock import SystemClock
-    from vultus.jobs.cards import choose_card, open_probe
+    from vultus.jobs.cards import choose_cards, open_probe
     from vultus.jobs.control import detach, limits_of
     from vultus.jobs.settings import load_settings
 
     settings = load_settings()
-    wanted = args.card
-    if wanted is None:
-        wanted = "any" if open_probe().cards() else "none"
+    cards = open_probe().cards()
+    wanted = args.card or _wanted(args, len(cards))
     if wanted != "none":
-        choose_card(wanted, open_probe().cards())
+        choose_cards(wanted, cards)
     now = SystemClock().now()
     job = detach(
         without_detaching(words),
@@ -120,6 +119,25 @@ def start_job(args: argparse.Namespace, words: list[str]) -> int:
         ],
     )
     return EXIT_DONE
+
+
+def _wanted(args: argparse.Namespace, cards: int) -> str:
+    """The cards that a command queues for where nobody says: one, or as many as its plan has workers for."""
+    from vultus.core.errors import VultusError
+    from vultus.steps.executors import parse_executor
+    from vultus.studies.plan import PLAN_FILE, load_plan
+
+    folder = getattr(args, "workspace", None)
+    if not cards or folder is None:
+        return "any" if cards else "none"
+    try:
+        machine = load_plan(folder / PLAN_FILE).machine
+    except (VultusError, OSError):
+        return "any"  # the job itself says what is wrong with its plan
+    if machine.device == "cpu":
+        return "none"
+    workers = min(max(1, parse_executor(machine.executor).lanes), cards)
+    return "any" if workers == 1 else f"any:{workers}"
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -73,7 +73,8 @@ def detachable(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--card",
         metavar="CARD",
-        help="card to queue for: any, an index, a UUID or none (default: any where there is one)",
+        help="cards to queue for: any, any:2, all, none, or indices and UUIDs with commas (default: any where there is "
+        "one; as many as executor local:N says)",
     )
     group.add_argument(
         "--comfyui",

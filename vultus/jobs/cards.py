@@ -19,7 +19,7 @@ from typing import Protocol
 from vultus.core.errors import JobError
 from vultus.core.registry import Registry
 
-__all__ = ["PROBES", "Card", "CardProbe", "choose_card", "locks_folder", "open_probe"]
+__all__ = ["PROBES", "Card", "CardProbe", "Wish", "choose_cards", "locks_folder", "open_probe"]
 
 PROBE_VARIABLE = "VULTUS_PROBE"
 LOCKS_VARIABLE = "VULTUS_LOCKS"
@@ -87,25 +87,45 @@ def open_probe() -> CardProbe:
     return PROBES.get("nvml")()
 
 
-def choose_card(wanted: str, cards: tuple[Card, ...]) -> tuple[Card, ...]:
-    """Return the cards that `wanted` may mean: "any", an index, or the start of a UUID.
+@dataclass(frozen=True)
+class Wish:
+    """Which cards a job may be given, by index, and how many of them it wants at once."""
 
-    Raises JobError when there is none.
+    cards: tuple[Card, ...]
+    count: int
+
+
+def choose_cards(wanted: str, cards: tuple[Card, ...]) -> Wish:
+    """Return what `wanted` may mean.
+
+    "any" (one of them), "any:2" (two of them), "all", or these and no others: indices and beginnings of UUIDs, with
+    commas. Raises JobError when there are not so many, or when one is not there.
     """
-    if wanted == "any":
-        found = cards
-    elif wanted.isdigit():
-        found = tuple(card for card in cards if card.index == int(wanted))
+    kind, _, number = wanted.partition(":")
+    if kind == "any" and (not number or number.isdecimal()):
+        wish = Wish(cards, int(number or 1))
+    elif wanted == "all":
+        wish = Wish(cards, max(1, len(cards)))
     else:
-        found = tuple(card for card in cards if wanted and card.uuid.startswith(wanted))
-    if found:
-        return found
+        named = [_named(one.strip(), cards) for one in wanted.split(",")]
+        mine = tuple(card for card in cards if any(card in found for found in named))
+        wish = Wish(mine if all(named) else (), len(mine))
+    if 1 <= wish.count <= len(wish.cards):
+        return wish
     listed = ", ".join(f"{card.index} ({card.name}, {card.uuid})" for card in cards)
     raise JobError(
         f"there is no card {wanted!r}" if cards else "this machine has no graphics card",
-        expected=f"one of {listed}" if cards else "a card that the driver shows",
+        expected=f"any, any:N or all of {listed}, or some of them with commas between"
+        if cards
+        else "a card that the driver shows",
         next_command="vultus doctor",
     )
+
+
+def _named(name: str, cards: tuple[Card, ...]) -> list[Card]:
+    if name.isdecimal():
+        return [card for card in cards if card.index == int(name)]
+    return [card for card in cards if name and card.uuid.startswith(name)][:1]
 
 
 def locks_folder() -> Path:

@@ -29,7 +29,7 @@ from vultus.jobs.processes import this_process
 __all__ = ["GIVEN_VARIABLE", "Lease", "free_or_refuse", "given", "lock_path", "take", "who_holds"]
 
 GIVEN_VARIABLE = "VULTUS_CARD"
-"""Set for a worker whose supervisor holds the lease: the UUID of its card."""
+"""Set for a worker whose supervisor holds the leases: the UUIDs of its cards, with commas."""
 STEADY_S = 1.0
 MIB = 2**20
 
@@ -115,7 +115,7 @@ def free_or_refuse(
 
 
 def given() -> str:
-    """Return the UUID of the card that this process was given by its supervisor, or ""."""
+    """Return the UUIDs, with commas, of the cards that this process was given by its supervisor, or ""."""
     return os.environ.get(GIVEN_VARIABLE, "")
 
 

@@ -64,7 +64,7 @@ class JobSpec:
     environment: Mapping[str, str]
     created_at: float
     card: str = ""
-    """"" = needs none; else "any", an index or a UUID"""
+    """"" = needs none; else what `jobs.cards.choose_cards` reads"""
     comfyui: str = "wait"
     """what to do with a ComfyUI on the card: wait, interrupt, refuse or ignore"""
     limits: Limits = field(default_factory=Limits)
@@ -113,7 +113,7 @@ class JobState:
     started_at: float | None = None
     ended_at: float | None = None
     card: str = ""
-    """UUID of the card it was given"""
+    """UUIDs of the cards it was given, with commas"""
     fraction: float = 0.0
     """progress at the last restart"""
 

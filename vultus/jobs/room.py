@@ -1,16 +1,19 @@
-"""A job's place on a card: its turn in the queue, the lease, and room made by a ComfyUI.
+"""A job's place on its cards: its turn in the queue, the leases, and room made by a ComfyUI.
 
 The queue is nobody's file: a job stands in it while its phase is `queued` and somebody looks after
-it, and its place is when it came. A job whose supervisor died does not hold up the others.
+it, and its place is when it came. A job whose supervisor died does not hold up the others. A job that
+wants several cards takes all or none, so that two of them never hold what the other one waits for; those
+behind it wait for the cards that it may be given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from vultus.core.clock import Clock
 from vultus.core.errors import CardBusyError, VultusError
-from vultus.jobs.cards import Card, CardProbe, choose_card, open_probe
+from vultus.jobs.cards import Card, CardProbe, choose_cards, open_probe
 from vultus.jobs.events import announce
 from vultus.jobs.folder import JobFolder, list_jobs
 from vultus.jobs.handover import FREED_WITHIN_S, clear_the_card, pay_back
@@ -25,32 +28,38 @@ LEASE_FOR_DEBT_S = 3600.0
 
 
 class Room:
-    """The card of one job. `breathe` is called while waiting and may raise to give up."""
+    """The cards of one job. `breathe` is called while waiting and may raise to give up."""
 
     def __init__(self, job: JobFolder, clock: Clock, breathe: Callable[[], None]) -> None:
         self._job = job
         self._spec = job.spec
         self._clock = clock
         self._breathe = breathe
-        self._lease: Lease | None = None
+        self._leases: list[Lease] = []
         self.is_made = False
 
     def make(self) -> str:
-        """Wait for the job's turn, take the lease, have the memory free; return the card's UUID.
+        """Wait for the job's turn, take the leases, have the memory free; return the cards' UUIDs, with commas.
 
         Called before every attempt: what was free an hour ago need not be now. A job that needs no
         card is done at once. Raises CardBusyError when the room cannot be had.
         """
         if not self._spec.card:
             return ""
-        settings = load_settings()
         probe = open_probe()
-        if self._lease is None:
-            self._lease = self._wait_for_turn(probe)
-        card = self._lease.card
+        if not self._leases:
+            self._leases = self._wait_for_turn(probe)
+        for lease in self._leases:
+            free = self._clear(lease.card, probe)
+            announce(self._job, "card", f"{lease.card.uuid}: {free // 2**20} MiB measured free")
+        self.is_made = True
+        return ",".join(lease.card.uuid for lease in self._leases)
+
+    def _clear(self, card: Card, probe: CardProbe) -> int:
+        settings = load_settings()
         # what a killed attempt held comes back in its own time
         patience_s = max(60 * settings.card.wait_min, FREED_WITHIN_S if self.is_made else 0.0)
-        free = clear_the_card(
+        return clear_the_card(
             card,
             probe,
             int(settings.card.free_share * card.total_bytes),
@@ -62,42 +71,39 @@ class Room:
             breathe=self._breathe,
             tell=lambda text: announce(self._job, "comfyui", text),
         )
-        announce(self._job, "card", f"{card.uuid}: {free // 2**20} MiB measured free")
-        self.is_made = True
-        return card.uuid
 
     def environment(self) -> dict[str, str]:
-        """Return what the worker must know of its card."""
-        if self._lease is None:
+        """Return what the worker must know of its cards."""
+        if not self._leases:
             return {}
-        uuid = self._lease.card.uuid
-        return {GIVEN_VARIABLE: uuid, "CUDA_VISIBLE_DEVICES": uuid}
+        uuids = ",".join(lease.card.uuid for lease in self._leases)
+        return {GIVEN_VARIABLE: uuids, "CUDA_VISIBLE_DEVICES": uuids}
 
     def descriptors(self) -> list[int]:
-        """Return what the worker must inherit, so that the lease lasts as long as it does."""
-        return [] if self._lease is None else [self._lease.fileno()]
+        """Return what the worker must inherit, so that the leases last as long as it does."""
+        return [lease.fileno() for lease in self._leases]
 
     def leave(self, *, restore: bool = True) -> None:
-        """Bring back what had to make room, then give the card back. Never raises."""
+        """Bring back what had to make room, then give the cards back. Never raises."""
         try:
             if restore and self._job.owed_file.exists():
                 self._pay()
         except (VultusError, OSError) as fault:
             announce(self._job, "comfyui", f"not brought back yet: {fault}")
         finally:
-            if self._lease is not None:
-                self._lease.release()
-            self._lease = None
+            for lease in self._leases:
+                lease.release()
+            self._leases = []
             self.is_made = False
 
     def _pay(self) -> None:
-        # Under the lease: a ComfyUI that comes back beside another job's training would end it.
-        uuid = self._job.state.card
-        cards = [card for card in open_probe().cards() if card.uuid == uuid]
+        # Under the leases: a ComfyUI that comes back beside another job's training would end it.
+        uuids = self._job.state.card.split(",")
+        cards = [card for card in open_probe().cards() if card.uuid in uuids]
         until_s = self._clock.monotonic() + LEASE_FOR_DEBT_S
-        while self._lease is None and cards:
+        while not self._leases and cards:
             try:
-                self._lease = take(cards[0], f"job {self._job.id}, giving ComfyUI back")
+                self._leases = _take_all(cards, f"job {self._job.id}, giving ComfyUI back")
             except CardBusyError:
                 if self._clock.monotonic() > until_s:
                     raise
@@ -109,19 +115,21 @@ class Room:
             tell=lambda text: announce(self._job, "comfyui", text),
         )
 
-    def _wait_for_turn(self, probe: CardProbe) -> Lease:
+    def _wait_for_turn(self, probe: CardProbe) -> list[Lease]:
         cards = probe.cards()
-        mine = choose_card(self._spec.card, cards)
+        wish = choose_cards(self._spec.card, cards)
+        about = f"job {self._job.id}: vultus {self._spec.words[0]}"
         told = ""
         while True:
-            for card in mine:
-                if self._is_my_turn(card, cards):
-                    try:
-                        return take(card, f"job {self._job.id}: vultus {self._spec.words[0]}")
-                    except CardBusyError as busy:
-                        if busy.what != told:
-                            told = busy.what
-                            announce(self._job, "waiting", told)
+            mine = [card for card in wish.cards if self._is_my_turn(card, cards)]
+            taken, busy = _take_some(mine, wish.count, about)
+            if len(taken) == wish.count:
+                return taken
+            for lease in taken:
+                lease.release()
+            if busy and busy != told:
+                told = busy
+                announce(self._job, "waiting", told)
             self._breathe()
             self._clock.sleep(POLL_S)
 
@@ -129,6 +137,31 @@ class Room:
         queue = waiting_for(card, cards)
         before = queue[: queue.index(self._job)] if self._job in queue else queue
         return not before
+
+
+def _take_some(cards: list[Card], count: int, about: str) -> tuple[list[Lease], str]:
+    """Take the locks of so many of the cards, the first that are free; with what the last refusal said."""
+    taken: list[Lease] = []
+    busy = ""
+    for card in cards:
+        if len(taken) == count:
+            break
+        try:
+            taken.append(take(card, about))
+        except CardBusyError as refusal:
+            busy = refusal.what
+    return taken, busy
+
+
+def _take_all(cards: list[Card], about: str) -> list[Lease]:
+    """Take the locks of all the cards, or of none. Raises CardBusyError."""
+    with ExitStack() as undo:
+        leases = []
+        for card in cards:
+            leases.append(take(card, about))
+            undo.callback(leases[-1].release)
+        undo.pop_all()
+    return leases
 
 
 def waiting_for(card: Card, cards: tuple[Card, ...]) -> list[JobFolder]:
@@ -140,7 +173,7 @@ def waiting_for(card: Card, cards: tuple[Card, ...]) -> list[JobFolder]:
         if not wanted or state.phase is not Phase.QUEUED or not job.has_supervisor:
             continue
         try:
-            if card in choose_card(wanted, cards):
+            if card in choose_cards(wanted, cards).cards:
                 found.append((state.queued_at, int(job.id), job))
         except VultusError:
             continue  # it wants a card that is not here; it will be told so itself

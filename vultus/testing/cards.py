@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from vultus.core.errors import JobError
-from vultus.jobs.cards import CardProbe, choose_card
+from vultus.jobs.cards import CardProbe, Wish, choose_cards
 
 __all__ = ["check_probe"]
 
@@ -31,15 +31,17 @@ def check_probe(
         assert card.name and card.uuid and card.total_bytes > 0
         free = probe.free_bytes(card.uuid)
         assert 0 <= free <= card.total_bytes
-        assert choose_card(str(card.index), cards) == (card,) == choose_card(card.uuid, cards)
+        for name in (str(card.index), card.uuid):
+            assert choose_cards(name, cards) == Wish((card,), 1)
         if hold is not None:
             held = free // 4
             with hold(card.uuid, held):
                 during = probe.free_bytes(card.uuid)
                 assert abs(free - during - held) <= slack_bytes, "what is held is not seen"
             assert abs(probe.free_bytes(card.uuid) - free) <= slack_bytes, "it is not given back"
-    assert choose_card("any", cards) == cards
-    for call in (lambda: probe.free_bytes("GPU-nobody"), lambda: choose_card("99", cards)):
+    assert choose_cards("any", cards) == Wish(cards, 1)
+    assert choose_cards("all", cards) == Wish(cards, len(cards))
+    for call in (lambda: probe.free_bytes("GPU-nobody"), lambda: choose_cards("99", cards)):
         try:
             call()
         except JobError:

@@ -114,13 +114,14 @@ def _work(folder: Path, steps: int, pause_s: float) -> None:
 
 
 def _measure(folder: Path) -> None:
-    """Write down what is free on the card that this worker was given, in the moment it works."""
+    """Write down what is free on each card that this worker was given, in the moment it works."""
     from vultus.jobs.cards import open_probe
     from vultus.jobs.lease import given
 
     if given():
         handle = os.open(folder / "free", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(handle, f"{open_probe().free_bytes(given())}\n".encode())
+        for uuid in given().split(","):
+            os.write(handle, f"{open_probe().free_bytes(uuid)}\n".encode())
         os.close(handle)
 
 
