@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.reports.sample import sample_report
 from vultus.reports.clock import clock_chart
 from vultus.reports.figures import checkpoint_chart, loss_chart, scale_chart, strength_chart
+from vultus.reports.heat import heat_maps, ranking
 from vultus.reports.plot import Frame, spread_apart, ticks
 from vultus.reports.records import CellView, Curve, RunReport, YardstickView
 from vultus.stats.estimate import Estimate
@@ -53,6 +55,31 @@ def test_strength_and_checkpoint_charts_show_every_base_once(report: RunReport) 
         assert drawing.count('class="ring"') == 1 and drawing.count('class="band"') == 1
         assert drawing.count('class="dot"') == dots
         assert all(f">{name}</text>" in drawing for name in ("plain", "soft", "ink"))
+
+
+def test_squares_with_too_few_renders_neither_rank_nor_bend_a_line(report: RunReport) -> None:
+    """Planted: one square beside the chosen one, and one of another base, are the highest with one render each."""
+    chosen = report.chosen
+    assert chosen is not None
+    lora = [c for c in report.cells if c.strength > 0 and not c.chosen]
+    row = [c for c in lora if (c.base, c.checkpoint) == (chosen.base, chosen.checkpoint)]
+    lucky = [row[0], next(c for c in lora if c.base != chosen.base)]
+    thin = Estimate(9.9, -math.inf, math.inf, "m10", 1)
+    cells = [replace(c, m10=thin, n_renders=1) if c in lucky else c for c in report.cells]
+    table = ranking(cells)
+    assert "9.9" not in table and "2 squares with too few renders" in table
+    assert table.count("<tr") == 8 and 'class="chosen"' in table
+    maps = heat_maps(cells)
+    assert maps.count("n = 1<") == 2 and maps.count(">9.9<") == 2
+    assert "n = 1: too few renders for an interval" in maps
+    assert "dot open" not in strength_chart(report.cells, chosen)
+    drawing = strength_chart(cells, chosen)
+    assert drawing.count('class="dot open"') == 1, "the square beside the chosen one"
+    corners = [len(line.split()) for line in re.findall(r'<polyline points="([^"]*)"', drawing)]
+    assert len(corners) == 3
+    assert sum(corners) == drawing.count('class="dot"') + drawing.count('class="dot other"')
+    everywhere = [replace(c, m10=thin, n_renders=1) for c in cells]
+    assert ranking(everywhere).count("n = 1<") == 8, "seven and the chosen one"
 
 
 def test_a_higher_score_is_drawn_higher(report: RunReport) -> None:

@@ -20,6 +20,7 @@ text { font: 13px system-ui, sans-serif; fill: #1c2428; } .tick { text-anchor: e
 .line { fill: none; stroke: #0d6b68; stroke-width: 2.5; } .other { stroke: #a39d91; stroke-width: 1.2; }
 .raw { stroke: #e4dfd4; stroke-width: 1; } .band { fill: #0d6b6822; }
 .dot { fill: #0d6b68; } .dot.other { fill: #a39d91; }
+.dot.open { fill: #fff; stroke: #0d6b68; stroke-width: 1.2; } .dot.other.open { stroke: #a39d91; }
 .ring { fill: none; stroke: #1c2428; stroke-width: 1.6; }
 .gate, .anchor, .mark { stroke: #8f5b06; stroke-dasharray: 5 4; }
 .stranger { fill: #a39d91; stroke: #a39d91; } .render { fill: #0d6b68; stroke: #0d6b68; }

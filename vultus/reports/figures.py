@@ -6,7 +6,8 @@ Notation
     step       optimizer step of a checkpoint              int
     cosine     similarity to the references' centroid      float in [-1, 1]
 Every line that is measured shows its interval where it is the line the reader decides by; the
-others are drawn thin, for comparison only.
+others are drawn thin, for comparison only. A square with too few renders for an interval is an open dot
+beside the line, never a corner of it.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def _shown(cells: Sequence[CellView], cell: CellView, chosen: ChosenView) -> boo
     if cell.base == chosen.base:
         return cell.checkpoint == chosen.checkpoint
     rivals = [c for c in cells if c.base == cell.base and c.strength > 0]
-    best = max(rivals, key=lambda c: c.m10.value)
+    best = max(rivals, key=lambda c: (c.m10.telling, c.m10.value))
     return cell.checkpoint == best.checkpoint
 
 
@@ -110,15 +111,14 @@ def _score_chart(
         if not line:
             continue
         mine = base == chosen.base
-        points = [(frame.px(place(c)), frame.py(c.m10.value)) for c in line]
-        if mine:
-            parts.append(_band(frame, line, place))
+        told = [c for c in line if c.m10.telling]
+        if mine and told:
+            parts.append(_band(frame, told, place))
+        points = [(frame.px(place(c)), frame.py(c.m10.value)) for c in told]
         parts.append(polyline(points, "line" if mine else "line other"))
-        parts.extend(
-            tag("circle", class_="dot" if mine else "dot other", cx=x, cy=y, r=4 if mine else 2.5)
-            for x, y in points
-        )
-        names.append((points[-1][1], _short(base), "mine" if mine else ""))
+        parts.extend(_dot(frame, c, place, mine=mine) for c in line)
+        last = told[-1] if told else line[-1]
+        names.append((frame.py(last.m10.value), _short(base), "mine" if mine else ""))
         picked = [c for c in line if mine and math.isclose(place(c), chosen_x)]
         parts.extend(
             tag("circle", class_="ring", cx=frame.px(place(c)), cy=frame.py(c.m10.value), r=8)
@@ -126,6 +126,12 @@ def _score_chart(
         )
     parts.append(labels_apart(names, right + 8, frame.top, frame.size[1] - frame.bottom))
     return svg(label, *parts)
+
+
+def _dot(frame: Frame, cell: CellView, place: Callable[[CellView], float], *, mine: bool) -> Html:
+    class_ = "dot" if mine else "dot other"
+    at = {"cx": frame.px(place(cell)), "cy": frame.py(cell.m10.value), "r": 4.0 if mine else 2.5}
+    return tag("circle", class_=class_ if cell.m10.telling else f"{class_} open", **at)
 
 
 def _gate_line(frame: Frame, bar: float | None) -> Html:
@@ -137,9 +143,9 @@ def _gate_line(frame: Frame, bar: float | None) -> Html:
 
 
 def _band(frame: Frame, line: Sequence[CellView], place: Callable[[CellView], float]) -> Html:
-    """The interval of every point as one shape; a point without a telling one ends it at the point itself."""
-    upper = [(frame.px(place(c)), frame.py(_reach(c.m10)[1])) for c in line]
-    lower = [(frame.px(place(c)), frame.py(_reach(c.m10)[0])) for c in line]
+    """The intervals of points that have one, as one shape."""
+    upper = [(frame.px(place(c)), frame.py(c.m10.high)) for c in line]
+    lower = [(frame.px(place(c)), frame.py(c.m10.low)) for c in line]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
     return tag("polygon", class_="band", points=path)
 
@@ -151,7 +157,8 @@ def loss_chart(curves: Sequence[Curve], checkpoints: Sequence[int]) -> Html:
     smooth = {curve.label: _running_mean(curve.points) for curve in told}
     values = sorted(y for curve in told for _, y in curve.points)
     cut = values[min(len(values) - 1, int(len(values) * 0.98))]
-    frame = Frame((min(xs), max(xs)), (0.0, cut * 1.08), left=52.0, top=26.0)
+    alone = len(told) == 1
+    frame = Frame((min(xs), max(xs)), (0.0, cut * 1.08), 52.0, 16.0 if alone else 92.0, 26.0)
     parts = [
         frame.axes(ticks(*frame.x, 6), ticks(0.0, frame.y[1], 5), "training step", "loss"),
     ]
@@ -166,7 +173,8 @@ def loss_chart(curves: Sequence[Curve], checkpoints: Sequence[int]) -> Html:
         parts.append(polyline(_few(rough, 400), "line raw"))
         parts.append(polyline(_few(even, 200), "line" if position == 0 else "line other"))
         names.append((even[-1][1], _short(curve.label), "mine" if position == 0 else ""))
-    parts.append(labels_apart(names, frame.size[0] - frame.right + 8, frame.top, floor))
+    if not alone:
+        parts.append(labels_apart(names, frame.size[0] - frame.right + 8, frame.top, floor))
     return svg("training loss against step", *parts)
 
 

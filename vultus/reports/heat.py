@@ -25,8 +25,14 @@ def heat_maps(cells: Sequence[CellView]) -> Html:
 
 
 def ranking(cells: Sequence[CellView], most: int = 7) -> Html:
-    """The best squares in order, as a table; the chosen one is always among them."""
-    order = sorted((c for c in cells if c.strength > 0), key=lambda c: -c.m10.value)
+    """The best squares in order, as a table; the chosen one is always among them.
+
+    A square that dropped out after a render or two is not ranked: the best of many such is the luckiest. Where no
+    square has an interval all are ranked.
+    """
+    lora = [cell for cell in cells if cell.strength > 0]
+    told = [cell for cell in lora if cell.m10.telling or cell.chosen]
+    order = sorted(told if any(c.m10.telling for c in told) else lora, key=lambda c: -c.m10.value)
     kept = order[:most]
     kept += [cell for cell in order[most:] if cell.chosen]
     head = ("", "base", "step", "strength", "m10", "95 % interval")
@@ -41,13 +47,16 @@ def ranking(cells: Sequence[CellView], most: int = 7) -> Html:
             tag("td", _range(cell)),
         )
         rows.append(tag("tr", *inside, class_="chosen" if cell.chosen else None))
-    return tag("table", tag("tbody", *rows), class_="ranking")
+    left = len(lora) - len(order)
+    words = f"{left} squares with too few renders for an interval are not ranked."
+    table = tag("table", tag("tbody", *rows), class_="ranking")
+    return join((table, tag("p", words, class_="key"))) if left else table
 
 
 def _range(cell: CellView) -> str:
     if cell.m10.telling:
         return f"{number(cell.m10.low)} – {number(cell.m10.high)}"
-    return f"too few (n = {cell.n_renders})"
+    return f"n = {cell.n_renders}"
 
 
 def warm(m10: float) -> tuple[str, str]:
@@ -109,7 +118,7 @@ def _key(cells: Sequence[CellView]) -> Html:
         tag("span", f"{each} renders per square"),
     ]
     if any(not cell.m10.telling for cell in cells):
-        words.append(tag("span", "too few: an interval longer than the scale tells nothing"))
+        words.append(tag("span", "n = 1: too few renders for an interval"))
     if len(renders) > 1:
         words.append(tag("span", "squares with fewer renders dropped out of the sweep early"))
     if any(cell.tied and not cell.chosen for cell in cells):

@@ -19,6 +19,7 @@ from vultus.reports.figures import (
 from vultus.reports.heat import heat_maps, ranking, warm
 from vultus.reports.html import Html, join, number, raw, tag
 from vultus.reports.records import (
+    CellView,
     ChosenView,
     ContactSheet,
     PictureView,
@@ -214,7 +215,10 @@ def cells(report: RunReport) -> Html:
         return join(())
     beside: list[Html] = []
     if report.chosen is not None and len({cell.strength for cell in report.cells}) > 1:
-        words = "The chosen checkpoint with its interval; the other bases with their best one."
+        words = (
+            "The chosen checkpoint with its interval; the other bases with their best one."
+            + _open(report.cells)
+        )
         drawing = strength_chart(report.cells, report.chosen)
         beside.append(_chart("More LoRA is not always more likeness", words, drawing))
     if len(report.cells) > 3:
@@ -223,12 +227,17 @@ def cells(report: RunReport) -> Html:
     return join((heat_maps(report.cells), tag("div", *beside, class_="charts")))
 
 
+def _open(cells: Sequence[CellView]) -> str:
+    thin = any(not cell.m10.telling for cell in cells)
+    return " Open dots: too few renders for an interval." if thin else ""
+
+
 def training(report: RunReport) -> Html:
     """What the saved checkpoints are worth, beside the loss that led to them."""
     drawn: list[Html] = []
     steps = sorted({cell.checkpoint for cell in report.cells if cell.strength > 0})
     if report.chosen is not None and len(steps) > 1:
-        words = "m10 of every saved checkpoint at the chosen strength."
+        words = "m10 of every saved checkpoint at the chosen strength." + _open(report.cells)
         drawing = checkpoint_chart(report.cells, report.chosen)
         drawn.append(_chart("When it had learnt the face", words, drawing))
     if len(report.ticks) > 1:
