@@ -62,6 +62,22 @@ def test_audit_proposes_applies_and_undoes(
         assert len(library.kept()) == 26
 
 
+def test_what_many_pictures_share_is_one_line(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All 26 pictures are small for 1024 px: that must not bury the one of a stranger."""
+    pack = ["--pack", str(dataset.parent / "pack")]
+    assert main(["dataset", "audit", str(dataset), *pack, "--resolution", "1024"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    small = [line for line in lines if "smaller than the training resolution" in line]
+    assert len(small) == 1 and " and 25 more: " in small[0]
+    assert sum(line.startswith("  stranger.png: ") for line in lines) == 1
+    assert main(["dataset", "views", str(dataset), *pack, "--kinds", "full", "face"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (count,) = [int(line.split(", ")[1].split()[0]) for line in lines if "left out" in line]
+    assert count > 12 and f"  and {count - 12} more (all of them: --json)" in lines
+
+
 def test_coverage_lists_shots(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = told(dataset, capsys, "coverage", "--wanted", "40")
     assert len(found["cells"]) == 25 and found["without_face"] == ["nobody.png"]

@@ -38,7 +38,20 @@ def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
 
 
 def test_every_long_command_can_be_detached() -> None:
-    long = {"run", "demo", "score", "script", "dataset check"}
+    long = {
+        "run",
+        "demo",
+        "calibrate",
+        "render",
+        "score",
+        "script",
+        "tools install",
+        "models fetch",
+    }
+    long |= {
+        f"dataset {word}" for word in ["check", "ingest", "dedupe", "audit", "coverage", "caption"]
+    }
+    long |= {"dataset views", "dataset frames", "faces verify"}
     found = set()
     waiting: list[tuple[str, argparse.ArgumentParser]] = [("", build_parser())]
     while waiting:
@@ -165,6 +178,8 @@ def test_a_run_queues_for_as_many_cards_as_its_plan_has_workers_for(
     plan.write_text(plan.read_text().partition("[machine]")[0] + f"[machine]\n{machine}\n")
     main(["run", str(folder), "--detach", "--comfyui", "ignore"])
     assert find("last").spec.card == card
+    main(["dataset", "check", str(folder), "--detach"])
+    assert find("last").spec.card == "", "what works on the processor takes nobody's card"
 
 
 def test_the_queue_of_cards(

@@ -61,6 +61,7 @@ def test_every_lane_has_a_card_of_its_own() -> None:
         assert all("CUDA_VISIBLE_DEVICES" not in lane for lane in lane_environments(2, cards))
     assert all(lane["OMP_WAIT_POLICY"] == "PASSIVE" for lane in four)
     assert int(worker_environment(1)["OMP_NUM_THREADS"]) >= int(four[0]["OMP_NUM_THREADS"]) >= 1
+    assert all(lane["OMP_NUM_THREADS"] == "1" for lane in lane_environments(2, [], threads=1))
     assert visible_cards({"CUDA_VISIBLE_DEVICES": "2, 3"}) == ["2", "3"]
     assert visible_cards({"CUDA_VISIBLE_DEVICES": ""}) == []
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say
 
 if TYPE_CHECKING:
     from vultus.studies.calibration import Calibrated
@@ -27,6 +27,7 @@ def add(subparsers: Nouns) -> None:
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(parser)
     parser.set_defaults(handle=_handle)
 
 

@@ -38,7 +38,7 @@ def add(subparsers: Nouns) -> None:
         "workspace", type=Path, help="folder with persona.toml, vultus.toml, pictures/"
     )
     check.add_argument("--quiet", action="store_true", help="no progress line")
-    detachable(check)
+    detachable(check, card=False)
     check.set_defaults(handle=_handle)
 
 

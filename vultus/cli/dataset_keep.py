@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, Nouns, say, verb
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, say, verb
 
 if TYPE_CHECKING:
     from vultus.core.progress import Progress
@@ -41,6 +41,7 @@ def _add_ingest(verbs: Nouns) -> None:
     )
     parser.add_argument("--into", type=Path, required=True, help="dataset folder, made if need be")
     _quiet(parser)
+    detachable(parser, card=False)
     parser.set_defaults(handle=_ingest)
 
 
@@ -73,6 +74,7 @@ def _add_dedupe(verbs: Nouns) -> None:
         help="matched places from which two pictures are compared",
     )
     _quiet(parser)
+    detachable(parser, card=False)
     parser.set_defaults(handle=_dedupe)
 
 

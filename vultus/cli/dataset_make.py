@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+LEFT_OUT_SHOWN = 12
+
 
 def add(verbs: Nouns) -> None:
     """Add the verbs of this file below `vultus dataset`."""
@@ -85,10 +87,12 @@ def _views(args: argparse.Namespace) -> int:
             )
         page = write_page(library, "views", views_sheet(views, left_out, spec, paths_of(library)))
         outcome = library.read_stage("views") or {}
+    more = len(left_out) - LEFT_OUT_SHOWN
     lines = [
         f"{len(views)} views, {len(left_out)} left out"
         + (", written into the dataset" if args.write else ""),
-        *(f"  {line}" for line in left_out[:12]),
+        *(f"  {line}" for line in left_out[:LEFT_OUT_SHOWN]),
+        *([f"  and {more} more (all of them: --json)"] if more > 0 else []),
         f"page: {page}",
     ]
     say(args, {**outcome, "page": str(page)}, lines)

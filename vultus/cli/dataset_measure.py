@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vultus.cli.dataset_opening import (
     measuring_verb,
@@ -15,7 +18,13 @@ from vultus.cli.dataset_opening import (
 )
 from vultus.cli.wording import EXIT_DONE, Nouns, say
 
+if TYPE_CHECKING:
+    from vultus.datasets.audit import Finding
+
 __all__ = ["add"]
+
+SHARED_FROM = 5
+"""So many more pictures with one and the same remark make it one line."""
 
 
 def add(verbs: Nouns) -> None:
@@ -81,7 +90,6 @@ def _add_caption_and_split(verbs: Nouns) -> None:
 
 
 def _audit(args: argparse.Namespace) -> int:
-    from vultus.datasets.audit import FINDING_WORDS
     from vultus.datasets.library import Library
     from vultus.datasets.records import CurateSpec
     from vultus.datasets.stages import apply_audit, audit_library
@@ -106,11 +114,7 @@ def _audit(args: argparse.Namespace) -> int:
     lines = [
         f"{len(audited.readings)} pictures, median cosine {audited.median:.2f}"
         f" under {engine.pack.name} ({engine.pack.licence})",
-        *(
-            f"  {one.name}: {FINDING_WORDS[one.reason]} ({one.detail})"
-            + ("" if one.verdict == "drop" else " [look]")
-            for one in sorted(audited.findings, key=lambda one: (one.z is None, one.z or 0.0))
-        ),
+        *_finding_lines(audited.findings),
         f"{len(gone)} set aside" if gone is not None else "nothing was set aside (--apply does it)",
         f"page: {page}",
     ]
@@ -124,6 +128,24 @@ def _audit(args: argparse.Namespace) -> int:
     }
     say(args, record, lines)
     return EXIT_DONE
+
+
+def _finding_lines(findings: Sequence[Finding]) -> list[str]:
+    """The findings, the farthest first; what many pictures share and nothing is proposed for is one line."""
+    from vultus.datasets.audit import FINDING_WORDS
+
+    shared = Counter(one.reason for one in findings if one.verdict == "look" and one.z is None)
+    told: set[str] = set()
+    lines = []
+    for one in sorted(findings, key=lambda one: (one.z is None, one.verdict, one.z or 0.0)):
+        words = f"{FINDING_WORDS[one.reason]} ({one.detail})"
+        more = shared[one.reason] - 1 if one.verdict == "look" and one.z is None else 0
+        if more < SHARED_FROM:
+            lines.append(f"  {one.name}: {words}" + ("" if one.verdict == "drop" else " [look]"))
+        elif one.reason not in told:
+            told.add(one.reason)
+            lines.append(f"  {one.name} and {more} more: {words} [look]")
+    return lines
 
 
 def _coverage(args: argparse.Namespace) -> int:

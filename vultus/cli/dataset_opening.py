@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vultus.cli.wording import Nouns, verb
+from vultus.cli.wording import Nouns, detachable, verb
 
 if TYPE_CHECKING:
     from vultus.core.progress import Progress
@@ -44,6 +44,7 @@ def measuring_verb(
         "--settings", type=Path, default=None, metavar="FILE", help="measuring.toml with thresholds"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    detachable(parser, card=False)
     parser.set_defaults(handle=handle)
     return parser
 

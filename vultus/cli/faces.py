@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say, verb
 
 if TYPE_CHECKING:
     from vultus.faces.reading import Reading
@@ -72,6 +72,7 @@ def _add_rates(verbs: Nouns) -> None:
         help="a folder with one folder per person, or a CSV of first,second,same (yes or no)",
     )
     _add_common(three, "where tables and charts go")
+    detachable(three, card=False)
     three.set_defaults(handle=_verify)
     four = verb(
         verbs,

@@ -127,9 +127,11 @@ def _wanted(args: argparse.Namespace, cards: int) -> str:
     from vultus.steps.executors import parse_executor
     from vultus.studies.plan import PLAN_FILE, load_plan
 
+    if not cards or getattr(args, "device", "") == "cpu":
+        return "none"
     folder = getattr(args, "workspace", None)
-    if not cards or folder is None:
-        return "any" if cards else "none"
+    if folder is None:
+        return "any"
     try:
         machine = load_plan(folder / PLAN_FILE).machine
     except (VultusError, OSError):

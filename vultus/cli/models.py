@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say, verb
 from vultus.core.errors import PackError, WeightsError
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def _add_fetching(verbs: Nouns) -> None:
     )
     fetching.add_argument("--to", type=Path, help="where they go (default: your model folder)")
     _add_agreement(fetching)
+    detachable(fetching, card=False)
     fetching.set_defaults(handle=_fetch)
 
 

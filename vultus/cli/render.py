@@ -52,9 +52,10 @@ def _handle(args: argparse.Namespace) -> int:
     from vultus.core.keys import file_content_id
     from vultus.core.progress import Progress
     from vultus.core.weights import require_lora
+    from vultus.jobs.foreground import on_card
+    from vultus.steps.executors import Executor, open_executor
     from vultus.steps.orders import Task
-    from vultus.steps.pools import InlinePool
-    from vultus.studies.bases import find_base
+    from vultus.studies.bases import find_base, threads_for
 
     memory = args.out / ".vultus"
     base = find_base(args.base, Path.cwd(), memory)
@@ -66,8 +67,13 @@ def _handle(args: argparse.Namespace) -> int:
     strengths = list(dict.fromkeys(args.strength)) if content else [0.0]
     written = []
     total = len(strengths) * len(blocks)
-    with Progress(total, "rendering", "pictures", quiet=args.json) as progress:
-        pool = InlinePool(memory, progress)
+    with (
+        on_card(args.device, "vultus render"),
+        Progress(total, "rendering", "pictures", quiet=args.json) as progress,
+    ):
+        # A worker, as in a run: its threads are settled before torch is there, and Ctrl-C ends it at once.
+        threads = threads_for([base])
+        pool = open_executor(Executor("local", 1), memory, 1, progress, threads=threads)
         try:
             orders = [_order(args, base, content, strength, blocks) for strength in strengths]
             for strength, order in zip(strengths, orders, strict=True):

@@ -49,7 +49,7 @@ def add(subparsers: Nouns) -> None:
     parser.add_argument(
         "--report", type=Path, default=Path("vultus-score.html"), help="where the report is written"
     )
-    detachable(parser)
+    detachable(parser, card=False)
     parser.set_defaults(handle=_score)
 
 

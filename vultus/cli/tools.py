@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say, verb
 
 __all__ = ["add"]
 
@@ -67,6 +67,7 @@ def _install_verb(verbs: Nouns) -> None:
         metavar="WHEEL",
         help="torch from this file, e.g. a build without CUDA",
     )
+    detachable(install, card=False)
     install.set_defaults(handle=_install)
 
 

@@ -64,23 +64,29 @@ def verb(
     return _add(verbs, name, help, examples)
 
 
-def detachable(parser: argparse.ArgumentParser) -> None:
-    """Give a long command `--detach` and what goes with it. Call it after its own arguments."""
+def detachable(parser: argparse.ArgumentParser, *, card: bool = True) -> None:
+    """Give a long command `--detach` and what goes with it. Call it after its own arguments.
+
+    Without `card` it works on the processor alone: its job queues for no card and leaves a ComfyUI in peace.
+    """
     group = parser.add_argument_group("as a job", "a job survives the terminal and a reboot")
     group.add_argument(
         "--detach", action="store_true", help="run as a job: vultus jobs follow ID shows it"
     )
-    group.add_argument(
-        "--card",
-        metavar="CARD",
-        help="cards to queue for: any, any:2, all, none, or indices and UUIDs with commas (default: any where there is "
-        "one; as many as executor local:N says)",
-    )
-    group.add_argument(
-        "--comfyui",
-        choices=("wait", "interrupt", "refuse", "ignore"),
-        help="what to do with a ComfyUI on the card (default: comfyui.when_found of jobs.toml)",
-    )
+    if card:
+        group.add_argument(
+            "--card",
+            metavar="CARD",
+            help="cards to queue for: any, any:2, all, none, or indices and UUIDs with commas "
+            "(default: any where there is one; as many as executor local:N says)",
+        )
+        group.add_argument(
+            "--comfyui",
+            choices=("wait", "interrupt", "refuse", "ignore"),
+            help="what to do with a ComfyUI on the card (default: comfyui.when_found of jobs.toml)",
+        )
+    else:
+        parser.set_defaults(card="none", comfyui=None)
     group.add_argument(
         "--deadline-h", metavar="HOURS", type=float, help="stop the job cleanly after so many hours"
     )

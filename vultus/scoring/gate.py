@@ -74,13 +74,17 @@ def _answer(spec: GateSpec, value: float, conditions: Sequence[Condition]) -> An
 def _bar(spec: GateSpec, m10: Estimate, low: float, high: float) -> Condition:
     bar = f"{spec.m10:g}"
     if low >= spec.m10:
-        return Condition("m10", True, f"the lower bound {low:.1f} clears the bar of {bar}")
+        return Condition(
+            "m10", True, f"the one-sided lower bound {low:.1f} clears the bar of {bar}"
+        )
     if m10.value >= spec.m10:
-        words = f"m10 {m10.value:.1f} clears {bar}, its lower bound {low:.1f} does not"
+        words = f"m10 {m10.value:.1f} clears {bar}, its one-sided lower bound {low:.1f} does not"
         return Condition("m10", None, words)
     if high < spec.m10:
         return Condition("m10", False, f"m10 {m10.words()} is below the bar of {bar}")
-    words = f"m10 {m10.words()} is below the bar of {bar}, but its upper bound {high:.1f} is not"
+    words = (
+        f"m10 {m10.words()} is below the bar of {bar}, its one-sided upper bound {high:.1f} is not"
+    )
     return Condition("m10", None, words)
 
 

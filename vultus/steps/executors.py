@@ -1,6 +1,7 @@
 """Who does the work of a run: this process, workers on this machine, or a Ray cluster, by one word.
 
-auto            workers on this machine: one per graphics card where the bases are large, else one per core up to two
+auto            workers on this machine: one per graphics card; without one, one in all where the bases are of full
+                size, else one per core up to four
 inline          this process alone
 local:N         N workers on this machine, each with a graphics card of its own where there are any
 ray             a Ray cluster: the one that RAY_ADDRESS names, else one started here for the run
@@ -54,32 +55,44 @@ def parse_executor(words: str) -> Executor:
 
 
 def open_executor(
-    executor: Executor, ledger_folder: Path, lanes: int, progress: Progress | None
+    executor: Executor,
+    ledger_folder: Path,
+    lanes: int,
+    progress: Progress | None,
+    *,
+    threads: int = 0,
 ) -> Pool:
-    """Open the pool that an executor stands for; `lanes` is how many workers this run wants."""
+    """Open the pool that an executor stands for; `lanes` is how many workers this run wants.
+
+    `threads` is what each worker on this machine computes with; 0: its share of the cores.
+    """
     if executor.kind == "inline":
         return InlinePool(ledger_folder, progress)
     if executor.kind == "ray":
         from vultus.steps.ray_pool import RayPool
 
         return RayPool(ledger_folder, progress, address=executor.address)
-    return ProcessPool(ledger_folder, lanes, progress, lane_environments(lanes))
+    return ProcessPool(ledger_folder, lanes, progress, lane_environments(lanes, threads=threads))
 
 
-def worker_environment(lanes: int) -> dict[str, str]:
+def worker_environment(lanes: int, threads: int = 0) -> dict[str, str]:
     """Threads per worker: cores shared out, and no spinning, which makes two pools slower than one."""
-    threads = max(1, len(os.sched_getaffinity(0)) // lanes)
-    return {"OMP_NUM_THREADS": str(threads), **QUIET}
+    share = threads or max(1, len(os.sched_getaffinity(0)) // lanes)
+    return {"OMP_NUM_THREADS": str(share), **QUIET}
 
 
 def lane_environments(
-    lanes: int, cards: list[str] | None = None, environ: Mapping[str, str] = os.environ
+    lanes: int,
+    cards: list[str] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    *,
+    threads: int = 0,
 ) -> list[dict[str, str]]:
     """What each lane's worker gets: its threads and, where there are several cards, one of them.
 
     With fewer cards than lanes some lanes share one, which is right for small bases only.
     """
-    own = [dict(worker_environment(lanes)) for _ in range(lanes)]
+    own = [dict(worker_environment(lanes, threads)) for _ in range(lanes)]
     found = visible_cards(environ) if cards is None else cards
     if len(found) > 1:
         for number, environment in enumerate(own):

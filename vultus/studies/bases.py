@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from vultus.core.weights import require_base
 
 PACKAGED = "standin/"
 PLANTED = "fake.json"
+LARGE_BYTES = 1_000_000_000
 _SILENT = {".md", ".txt", ".png", ".jpg"}
 
 
@@ -31,6 +33,21 @@ class Base:
     name: str
     path: Path
     digest: str
+
+    @property
+    def is_large(self) -> bool:
+        """True for a base of full size: one per machine's memory, and worth all cores."""
+        return sum(file.stat().st_size for file in files_below(self.path)) > LARGE_BYTES
+
+
+def threads_for(bases: Iterable[Base]) -> int:
+    """Threads of a worker with these bases: 0 (its share of the cores) where one is large, else 1.
+
+    The stand-in nets are too small to share: two threads take twice as long for a training step as one (docs/log.md,
+    "Two threads for one training step"), and five times on a machine with other work. One thread also makes a result
+    the same however many workers there are.
+    """
+    return 0 if any(base.is_large for base in bases) else 1
 
 
 def find_base(name: str, folder: Path, memory: Path) -> Base:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
+from vultus.jobs.foreground import on_card
 from vultus.scoring.ceiling import CeilingRow
 from vultus.steps.orders import Done, Task
 from vultus.studies import requests
@@ -45,6 +46,9 @@ def calibrate_workspace(
     looks = len(bases) * len(given.panel) * (requests.render_cost(given) + requests.READ_COST)
     with (
         workspace.at_work(),
+        on_card(
+            given.plan.machine.device, f"vultus calibrate in {workspace.folder.name}", lanes=lanes
+        ),
         Progress(curate.units * curate.cost + looks / lanes, "calibrate", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vultus.core.files import files_below
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
@@ -19,14 +18,14 @@ from vultus.jobs.foreground import on_card
 from vultus.steps.executors import Executor, open_executor, parse_executor, visible_cards
 from vultus.steps.orders import Pool, Task
 from vultus.steps.pools import LookUpPool
+from vultus.studies.bases import threads_for
 from vultus.studies.given import Given, gather
 from vultus.studies.outcome import Outcome
 from vultus.studies.requests import curate_order, total_cost
 from vultus.studies.run import run
 from vultus.studies.workspace import Workspace
 
-AUTO_LANES = 2
-LARGE_BASE_BYTES = 1_000_000_000
+AUTO_LANES = 4
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 
 
@@ -92,7 +91,8 @@ def open_pool(
 ) -> Iterator[Pool]:
     """Open a pool for a run and end its workers whatever happens."""
     executor = Executor("inline", 1) if inline else parse_executor(given.plan.machine.executor)
-    pool = open_executor(executor, given.workspace.memory, lanes, progress)
+    threads = threads_for(given.bases.values())
+    pool = open_executor(executor, given.workspace.memory, lanes, progress, threads=threads)
     try:
         yield pool
     finally:
@@ -103,7 +103,7 @@ def count_lanes(given: Given) -> int:
     """How many workers serve this run best.
 
     `local:N` says it. Otherwise one per graphics card (two bases would not fit on one), or one in all where the bases
-    are of full size (each worker holds one in memory); elsewhere one per core, up to two: the stand-in nets run best
+    are of full size (each worker holds one in memory); elsewhere one per core, up to four: the stand-in nets run best
     on one thread.
     """
     executor = parse_executor(given.plan.machine.executor)
@@ -113,13 +113,9 @@ def count_lanes(given: Given) -> int:
         given.plan.machine.device == "auto" and NVIDIA_DRIVER.exists()
     ):
         return max(1, len(visible_cards()))
-    if any(_size_bytes(base.path) > LARGE_BASE_BYTES for base in given.bases.values()):
+    if any(base.is_large for base in given.bases.values()):
         return 1
     return max(1, min(AUTO_LANES, len(os.sched_getaffinity(0))))
-
-
-def _size_bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in files_below(path))
 
 
 __all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool"]
