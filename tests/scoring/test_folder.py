@@ -11,11 +11,14 @@ import pytest
 
 from vultus.cli.main import main
 from vultus.core.errors import ScoreError
+from vultus.core.progress import Progress
 from vultus.faces.engines.fake import FakeEngine, Planted, fake_pack, plant
 from vultus.faces.packs import write_pack
 from vultus.faces.records import State
 from vultus.images.write import save_png
+from vultus.reports.folder import folder_report
 from vultus.scoring.folder import score_folders
+from vultus.scoring.records import GateSpec
 
 ENGINE = FakeEngine(fake_pack())
 SHARED = Path(
@@ -74,6 +77,28 @@ def test_without_impostors_there_is_no_zero_and_no_m10(tmp_path: Path) -> None:
     assert found.cosine.value == pytest.approx(0.64 / np.sqrt(0.64 + 0.36 / 14), abs=0.06)
     assert found.share.low <= 1.0 <= found.share.high
     assert all(picture.points is None for picture in found.pictures)
+
+
+def test_strangers_among_the_references_are_named(tmp_path: Path) -> None:
+    """Two of another person among 14: they lower the 10, so whoever is scored looks better than he is."""
+    references = fill(tmp_path / "ada", 1, 14)
+    impostors, same = crowd(tmp_path / "crowd", 30), fill(tmp_path / "same", 1, 10, first=50)
+    assert score_folders(ENGINE, references, same, [impostors]).odd == ()
+    fill(references, 2, 2)
+    found = score_folders(ENGINE, references, same, [impostors])
+    assert [one.path.name for one in found.odd] == ["2_000_ok.png", "2_001_ok.png"]
+    report = folder_report(found, references="ada", pictures="same", gate=GateSpec())
+    (said,) = [words for words in report.verdict.sentences if "somebody else" in words]
+    assert said.startswith("2 of 16 references") and "2_000_ok.png, 2_001_ok.png" in said
+
+
+def test_every_file_counts_in_the_progress(tmp_path: Path) -> None:
+    references, same = fill(tmp_path / "ada", 1, 12), fill(tmp_path / "same", 1, 3, first=50)
+    (same / "twice.png").write_bytes((same / "1_050_ok.png").read_bytes())
+    (same / "broken.png").write_bytes(b"no picture")
+    with Progress(17, "reading", quiet=True) as progress:
+        score_folders(ENGINE, references, same, progress=progress)
+        assert progress.done == 17
 
 
 def test_too_few_references_refuse_m10_but_still_tell_cosines(tmp_path: Path) -> None:

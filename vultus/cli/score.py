@@ -106,6 +106,7 @@ def _record(found: FolderScore, answer: str, path: Path) -> dict[str, Any]:
         "misses": found.misses,
         "pack": {"name": found.pack_name, "digest": found.pack_digest},
         "references": [_row(picture) for picture in found.references],
+        "references_of_somebody_else": [str(picture.path) for picture in found.odd],
         "pictures": [_row(picture) for picture in found.pictures],
         "impostors": [_row(picture) for picture in found.impostors],
         "unreadable": [{"file": str(f.path), "reason": f.reason} for f in found.faults],

@@ -20,6 +20,7 @@ from vultus.reports.records import (
     VerdictWords,
     YardstickView,
 )
+from vultus.reports.words import sentence
 from vultus.scoring.folder import FolderScore, ReadPicture
 from vultus.scoring.gate import judge
 from vultus.scoring.records import GateSpec, GateVerdict
@@ -85,13 +86,13 @@ def _verdict(found: FolderScore, gate: GateVerdict | None) -> VerdictWords:
         f"{len(found.pictures)} pictures score {number(score.m10.value)} of 10"
         f"{between if score.m10.bounded else ''}.",
         *_missing(found),
-        *(f"{reason[:1].upper()}{reason[1:]}." for reason in gate.reasons),
+        *(sentence(reason) for reason in gate.reasons),
     ]
     return VerdictWords(answer, headline, tuple(sentences))
 
 
 def _unscored(found: FolderScore) -> tuple[str, ...]:
-    said = [f"{reason[:1].upper()}{reason[1:]}." for reason in found.refused]
+    said = [sentence(reason) for reason in found.refused]
     if found.cosine is not None and found.share is not None and found.yardstick is not None:
         own = number(found.yardstick.genuine_mean, 2)
         strangers = _cosines(found.impostors)
@@ -115,10 +116,19 @@ def _percent(share: float) -> str:
 
 
 def _missing(found: FolderScore) -> tuple[str, ...]:
-    if not found.misses:
-        return ()
-    counted = "; each counts as 0 points" if found.score is not None else ""
-    return (f"{found.misses} of {len(found.pictures)} pictures show no usable face{counted}.",)
+    said = []
+    if found.odd:
+        names = ", ".join(one.path.name for one in found.odd[:4])
+        more = f" and {len(found.odd) - 4} more" if len(found.odd) > 4 else ""
+        said.append(
+            f"{len(found.odd)} of {len(found.references)} references look like somebody else and make 10 too easy: "
+            f"take out {names}{more}."
+        )
+    if found.misses:
+        counted = "; each counts as 0 points" if found.score is not None else ""
+        lacking = f"{found.misses} of {len(found.pictures)} pictures show no usable face"
+        said.append(f"{lacking}{counted}.")
+    return tuple(said)
 
 
 def _chosen(

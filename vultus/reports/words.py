@@ -12,7 +12,7 @@ from vultus.reports.html import number, strength_text
 from vultus.reports.records import Answer, ChosenView, VerdictWords, YardstickView
 from vultus.store.census import Place
 
-__all__ = ["no_score_verdict", "places_sentence", "run_limits", "run_verdict"]
+__all__ = ["no_score_verdict", "places_sentence", "run_limits", "run_verdict", "sentence"]
 
 
 def run_verdict(chosen: ChosenView, name: str = "the persona") -> VerdictWords:
@@ -39,8 +39,8 @@ def run_verdict(chosen: ChosenView, name: str = "the persona") -> VerdictWords:
             f"{chosen.misses} of {chosen.n_renders} renders show no usable face; "
             "each counts as 0 points."
         )
-    sentences.extend(_sentence(reason) for reason in chosen.gate_reasons)
-    return VerdictWords(answer, headline, tuple(sentence for sentence in sentences if sentence))
+    sentences.extend(sentence(reason) for reason in chosen.gate_reasons)
+    return VerdictWords(answer, headline, tuple(words for words in sentences if words))
 
 
 def no_score_verdict(yardsticks: Sequence[YardstickView]) -> VerdictWords:
@@ -109,7 +109,7 @@ def _interval(chosen: ChosenView) -> str:
     return told + "."
 
 
-def _sentence(words: str) -> str:
+def sentence(words: str) -> str:
     """The words as a sentence; m10 is a name and keeps its small letter."""
     text = words if words.startswith("m10") else words[:1].upper() + words[1:]
     return text if text.endswith(".") else text + "."

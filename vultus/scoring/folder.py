@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from vultus.core.errors import ScoreError
 from vultus.core.progress import Progress
+from vultus.datasets.audit import audit_identity
+from vultus.datasets.records import CurateSpec
 from vultus.faces.facing import facing_of
 from vultus.faces.records import FaceEngine, FaceResult
 from vultus.images.load import iter_folder
@@ -78,6 +80,8 @@ class FolderScore:
     faults: tuple[PictureFault, ...]
     guards: tuple[Guard, ...] = ()
     """guard-rails that need neither prompts nor a base; copying only where the trained pictures were given"""
+    odd: tuple[ReadPicture, ...] = ()
+    """references that the others say are another person: they lower the 10 and flatter every score"""
 
     @property
     def misses(self) -> int:
@@ -140,11 +144,12 @@ def score_folders(
     refused = _refusals(yardstick, bool(impostors), len(overlap))
     score = None if refused else score_cell(yardstick, _rows(probes))
     cosine, share = _unanchored(yardstick, probes)
+    told = _leave_one_out(own, yardstick)
     return FolderScore(
         pack_name=engine.pack.name,
         pack_digest=engine.pack.digest,
         pack_licence=engine.pack.licence,
-        references=_leave_one_out(own, yardstick),
+        references=told,
         pictures=_told(probes, yardstick, None if refused else yardstick),
         impostors=_told(strangers, yardstick, None),
         cosine=cosine,
@@ -154,7 +159,18 @@ def score_folders(
         refused=refused,
         faults=(*own.faults, *probes.faults, *strangers.faults),
         guards=_guards(yardstick, own, probes, learnt, bool(strangers.rows().size)),
+        odd=_odd(yardstick, told),
     )
+
+
+def _odd(yardstick: Yardstick, references: Sequence[ReadPicture]) -> tuple[ReadPicture, ...]:
+    """References of somebody else, by the rule and the cuts of `vultus dataset audit`."""
+    spec = CurateSpec()
+    audit = audit_identity(
+        yardstick.references, z_cut=spec.off_persona_z, ratio_cut=spec.off_persona_ratio
+    )
+    anchors = [picture for picture in references if picture.state == "ok"]
+    return tuple(one for one, odd in zip(anchors, audit.strangers, strict=True) if odd)
 
 
 def _require(own: _Read, probes: _Read, references: Path, pictures: Path) -> None:
@@ -252,13 +268,16 @@ def _read(
         waiting.clear()
 
     for found in _each(folders):
-        if isinstance(found, PictureFault):
-            read.faults.append(found)
-        elif found.content_id not in known:
+        if isinstance(found, Picture) and found.content_id not in known:
             known.add(found.content_id)
             waiting.append(found)
             if len(waiting) == WAITING:
                 work_off()
+            continue
+        if isinstance(found, PictureFault):
+            read.faults.append(found)
+        if progress is not None:
+            progress.advance(1, remembered=True)
     work_off()
     return read
 
