@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.reports.sample import sample_report
 from vultus.reports.clock import clock_chart
+from vultus.reports.export import draw_png, export_charts
 from vultus.reports.figures import checkpoint_chart, loss_chart, scale_chart, strength_chart
 from vultus.reports.heat import heat_maps, ranking
 from vultus.reports.plot import Frame, spread_apart, ticks
@@ -147,3 +149,28 @@ def test_the_clock_shows_every_checkpoint_with_its_interval() -> None:
     assert drawing.count("<circle") == 3
     assert drawing.count("line other") == 2, "an interval that is unknown is not drawn"
     assert all(f">{tick.step}<" in drawing for tick in ticks)
+
+
+def test_charts_are_exported_as_drawings_and_as_pictures(report: RunReport, tmp_path: Path) -> None:
+    written = export_charts(report, tmp_path / "charts")
+    names = [path.name for path in written]
+    kinds = ("strength", "checkpoints", "loss", "scale")
+    assert names == [f"{kind}{suffix}" for kind in kinds for suffix in (".svg", ".png")]
+    for kind in kinds:
+        svg = (tmp_path / "charts" / f"{kind}.svg").read_text(encoding="utf-8")
+        box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
+        assert box is not None and "<style>" in svg
+        with Image.open(tmp_path / "charts" / f"{kind}.png") as picture:
+            assert picture.size == (round(2 * float(box[1])), round(2 * float(box[2])))
+            shades = picture.convert("L").getextrema()
+            assert shades == (shades[0], 255) and shades[0] < 120, "something is drawn on white"
+
+
+def test_a_picture_of_a_drawing_has_its_letters() -> None:
+    """A machine without fonts would draw none: the same line with and without words differs, everywhere."""
+    words = '<text x="4" y="20" font-size="16">m10 \N{MINUS SIGN}3</text>'
+    frame = '<svg viewBox="0 0 80 30" width="80" height="30" xmlns="http://www.w3.org/2000/svg">{}</svg>'
+    assert draw_png(frame.format(words)) != draw_png(frame.format(""))
+    assert draw_png(frame.format(words)) == draw_png(
+        frame.format(words.replace("\N{MINUS SIGN}", "-"))
+    )

@@ -16,6 +16,7 @@ import pytest
 from vultus.cli.main import main
 from vultus.core.errors import ScoreError
 from vultus.faces.engines.fake import Planted
+from vultus.reports.sheets import contact_sheets
 from vultus.store.ledger import Ledger
 from vultus.studies.drive import drive
 from vultus.studies.outcome import Outcome
@@ -175,6 +176,22 @@ def test_the_page_and_the_lora_are_delivered(
     main(["run", "ada", "--json", "--quiet"])
     assert json.loads(capsys.readouterr().out)["report"] == said["report"]
     assert Path(said["report"]).stat().st_mtime_ns == stamp, "the page was written again"
+
+
+def test_the_best_and_the_worst_are_shown_beside_the_base(world: World) -> None:
+    (sheet,) = [one for one in contact_sheets(world.outcome) if one.title.startswith("Best")]
+    assert [row.label for row in sheet.rows[:3]] == ["best", "middling", "worst"]
+    points = [
+        [view.points for view in row.pictures[0::2] if view is not None and view.points is not None]
+        for row in sheet.rows[:3]
+    ]
+    assert [len(row) for row in points] == [2, 2, 2], "eight fresh renders: two of each"
+    told = sorted((row.points for row in world.outcome.fresh.score.renders), reverse=True)
+    assert points[0] == told[:2] and points[2] == told[-2:]
+    assert min(points[0]) >= max(points[1]) >= min(points[1]) >= max(points[2])
+    alone = {path for path in world.outcome.fresh_alone.renders.values()}
+    beside = [view for row in sheet.rows[:3] for view in row.pictures[1::2] if view is not None]
+    assert len(beside) == 6 and all(view.path in alone for view in beside)
 
 
 def test_the_gate_looks_up_and_answers_with_its_exit_code(

@@ -27,7 +27,7 @@ def add(subparsers: Nouns) -> None:
     export = verb(
         verbs,
         "export",
-        help="write the charts of the report as SVG files",
+        help="write the charts of the report as SVG and PNG files",
         examples=["vultus sweep export ada charts/"],
     )
     export.add_argument("workspace", type=Path, help="folder of a run that is finished")

@@ -217,7 +217,7 @@ def _row_name(frame: Frame, name: str, values: Sequence[float], floor: float) ->
     start, class_ = min(spots, key=lambda spot: sum(0 <= v - spot[0] <= third for v in values))
     edge = frame.size[0] - frame.right
     at = {"row-name": frame.left, "row-name end": edge}.get(class_, frame.px(start + third / 2))
-    return tag("text", name, tag("tspan", f" {len(values)}"), class_=class_, x=at, y=floor - 8)
+    return tag("text", name, tag("tspan", f"{len(values)}", dx=5), class_=class_, x=at, y=floor - 8)
 
 
 def _swarm(frame: Frame, values: Sequence[float], floor: float, class_: str) -> Html:

@@ -5,7 +5,6 @@ What the reader sees first are pictures that nobody picked: the chosen cell on f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from vultus.reports.guards import guard_views, second_view
 from vultus.reports.records import (
     CellView,
     ChosenView,
-    ContactRow,
-    ContactSheet,
     Curve,
     DroppedPicture,
     Fact,
@@ -26,10 +23,10 @@ from vultus.reports.records import (
     VerdictWords,
     YardstickView,
 )
+from vultus.reports.sheets import contact_sheets
 from vultus.reports.words import places_sentence, run_limits, run_verdict
 from vultus.scoring.records import CellScore
 from vultus.studies.outcome import CellOutcome, Outcome, Scale
-from vultus.sweeps.cells import Block, Cell
 
 __all__ = ["lora_file_name", "run_report"]
 
@@ -41,8 +38,6 @@ STAGE_WORDS = {
     "yardstick": "yardsticks frozen",
     "score": "cells scored",
 }
-SHEET_ROWS = 6
-FRESH_ROWS = 12
 
 
 def run_report(outcome: Outcome, created: str = "") -> RunReport:
@@ -57,7 +52,7 @@ def run_report(outcome: Outcome, created: str = "") -> RunReport:
         chosen=chosen,
         cells=tuple(_cell_view(outcome, one) for one in outcome.cells),
         yardsticks=_yardsticks(outcome),
-        sheets=_sheets(outcome),
+        sheets=contact_sheets(outcome),
         losses=(Curve("training loss", tuple((float(s), v) for s, v in outcome.losses)),),
         references=tuple(_member(outcome, one) for one in outcome.dataset.references),
         trained=tuple(_member(outcome, one) for one in outcome.dataset.training),
@@ -186,106 +181,6 @@ def _scale(
         refused=refused,
         warnings=(f"{misses} impostor renders show no face",) if misses else (),
     )
-
-
-def _sheets(outcome: Outcome) -> tuple[ContactSheet, ...]:
-    return (_strengths(outcome), *_bases(outcome), _fresh(outcome))
-
-
-def _strengths(outcome: Outcome) -> ContactSheet:
-    """The chosen base and checkpoint at every strength, the base alone first."""
-    chosen = outcome.choice.chosen
-    trained = sorted(
-        one.cell for one in outcome.cells if replace(one.cell, strength=chosen.strength) == chosen
-    )
-    shown = [Cell(chosen.base, 0, 0.0), *trained]
-    words = ["base alone", *(f"strength {cell.strength:g}" for cell in trained)]
-    title = f"Strength, on {chosen.place} after {chosen.checkpoint} steps"
-    return _sheet(outcome, title, shown, words, shown.index(chosen))
-
-
-def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
-    """The chosen checkpoint and strength on every base."""
-    chosen = outcome.choice.chosen
-    shown = [
-        one.cell
-        for one in outcome.cells  # in the order of the plan
-        if one.cell.checkpoint == chosen.checkpoint and one.cell.strength == chosen.strength
-    ]
-    if len(shown) < 2:
-        return ()
-    title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"
-    return (_sheet(outcome, title, shown, [cell.place for cell in shown], shown.index(chosen)),)
-
-
-def _sheet(
-    outcome: Outcome, title: str, shown: Sequence[Cell], words: Sequence[str], column: int
-) -> ContactSheet:
-    cells = [outcome.cell(cell) for cell in shown]
-    blocks = _spread(list(outcome.cell(outcome.choice.chosen).renders), SHEET_ROWS)
-    rows = tuple(
-        ContactRow(_label(outcome, block), tuple(_render(one, block) for one in cells))
-        for block in blocks
-    )
-    note = "The same prompt and starting noise along a row."
-    return ContactSheet(title, tuple(words), rows, note, column)
-
-
-def _fresh(outcome: Outcome) -> ContactSheet:
-    """The chosen cell on prompts and seeds that chose nothing: rows are prompts, columns seeds."""
-    seeds = outcome.plan.confirm.seeds
-    templates = list(dict.fromkeys(block.template for block in outcome.fresh.renders))
-    rows: list[ContactRow] = []
-    for template in templates[:FRESH_ROWS]:
-        blocks = {b.seed: b for b in outcome.fresh.renders if b.template == template}
-        views = tuple(
-            _render(outcome.fresh, blocks[seed]) if seed in blocks else None for seed in seeds
-        )
-        rows.append(ContactRow(_words(outcome, template), views))
-    return ContactSheet(
-        "Fresh prompts and seeds, as they came",
-        tuple(f"seed {seed}" for seed in seeds),
-        tuple(rows),
-        f"{outcome.choice.chosen.words}. Nothing was left out.",
-    )
-
-
-def _spread(blocks: Sequence[Block], most: int) -> list[Block]:
-    """At most so many blocks, in turn from each part of the panel, in the order of the plan."""
-    groups: dict[str, list[Block]] = {}
-    for block in blocks:
-        groups.setdefault(block.group, []).append(block)
-    taken: set[Block] = set()
-    for position in range(max((len(group) for group in groups.values()), default=0)):
-        for group in groups.values():
-            if position < len(group) and len(taken) < most:
-                taken.add(group[position])
-    return [block for block in blocks if block in taken]
-
-
-def _render(one: CellOutcome, block: Block) -> PictureView | None:
-    path = one.renders.get(block)
-    if path is None:
-        return None
-    for render in one.score.renders:
-        if (render.prompt_id, render.seed) == (block.template, block.seed):
-            return PictureView(
-                path,
-                name=f"{block.group}, seed {block.seed}",
-                cosine=render.cosine,
-                points=render.points,
-                state=render.state,
-                generated=True,
-            )
-    return PictureView(path, generated=True)
-
-
-def _label(outcome: Outcome, block: Block) -> str:
-    return f"{_words(outcome, block.template)} (seed {block.seed})"
-
-
-def _words(outcome: Outcome, template: str) -> str:
-    return template.replace("{persona}", outcome.persona.with_trigger)
 
 
 def _member(outcome: Outcome, member: Member) -> PictureView:

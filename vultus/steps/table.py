@@ -130,7 +130,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         "report",
-        2,
+        3,
         "pages",
         "write the outcome of a run as one self-contained HTML page",
         "",

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vultus.core.errors import ScoreError
+from vultus.core.progress import seconds_text
 from vultus.scoring.gate import certified_chance
 from vultus.store.ledger import Ledger
 from vultus.store.records import AttemptState, StepRecord
@@ -60,10 +61,10 @@ class Preview:
         """The preview for people."""
         timed = "no render of this size was timed in this workspace yet: the first ones tell"
         if self.price is not None:
-            wall = self.price.seconds(self.renders) / 60.0
-            device = self.price.device_seconds(self.renders) / 60.0
+            wall = seconds_text(self.price.seconds(self.renders))
+            device = seconds_text(self.price.device_seconds(self.renders))
             timed = (
-                f"about {wall:.0f} minutes, {device:.0f} of the device"
+                f"about {wall}, {device} of the device"
                 f" ({self.price.render_s:.2f} s per render, from {self.price.renders} renders)"
             )
         power = ", ".join(f"{m10:g}: {chance:.0%}" for m10, chance in self.power)
