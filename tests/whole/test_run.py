@@ -189,7 +189,7 @@ def test_the_best_and_the_worst_are_shown_beside_the_base(world: World) -> None:
     told = sorted((row.points for row in world.outcome.fresh.score.renders), reverse=True)
     assert points[0] == told[:2] and points[2] == told[-2:]
     assert min(points[0]) >= max(points[1]) >= min(points[1]) >= max(points[2])
-    alone = {path for path in world.outcome.fresh_alone.renders.values()}
+    alone = set(world.outcome.fresh_alone.renders.values())
     beside = [view for row in sheet.rows[:3] for view in row.pictures[1::2] if view is not None]
     assert len(beside) == 6 and all(view.path in alone for view in beside)
 
@@ -262,8 +262,10 @@ def test_the_sweep_is_shown_and_exported(
     assert len(json.loads(capsys.readouterr().out)["cells"]) == 2 * (1 + 4 * 3)
     assert main(["sweep", "export", str(world.folder), str(tmp_path / "charts"), "--json"]) == 0
     files = [Path(one) for one in json.loads(capsys.readouterr().out)["files"]]
-    assert {one.name for one in files} >= {"strength.svg", "checkpoints.svg", "scale.svg"}
-    for one in files:
+    drawings = [one for one in files if one.suffix == ".svg"]
+    assert {one.name for one in drawings} >= {"strength.svg", "checkpoints.svg", "scale.svg"}
+    assert [one.with_suffix(".png") for one in drawings] == files[1::2]
+    for one in drawings:
         root = ElementTree.fromstring(one.read_text(encoding="utf-8"))
         assert root.tag.endswith("svg") and len(list(root)) > 5
 

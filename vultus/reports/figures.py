@@ -57,7 +57,7 @@ def checkpoint_chart(cells: Sequence[CellView], chosen: ChosenView) -> Html:
             (
                 cell
                 for cell in cells
-                if cell.base == base and cell.strength == chosen.strength and cell.strength > 0
+                if cell.base == base and cell.strength == chosen.strength > 0 and not cell.label
             ),
             key=lambda cell: cell.checkpoint,
         )

@@ -41,7 +41,7 @@ def ranking(cells: Sequence[CellView], most: int = 7) -> Html:
         inside = (
             tag("td", f"{order.index(cell) + 1}", class_="hushed"),
             tag("td", cell.base),
-            tag("td", str(cell.checkpoint)),
+            tag("td", cell.step),
             tag("td", strength_text(cell.strength)),
             tag("td", tag("b", number(cell.m10.value))),
             tag("td", _range(cell)),
@@ -70,6 +70,7 @@ def _map(base: str, cells: Sequence[CellView]) -> Html:
     strengths = sorted({cell.strength for cell in cells})
     checkpoints = sorted({cell.checkpoint for cell in cells if cell.strength > 0})
     table = {(cell.checkpoint if cell.strength > 0 else 0, cell.strength): cell for cell in cells}
+    names = {cell.checkpoint: cell.step for cell in cells}
     head = tag(
         "tr",
         tag("th", "step", scope="col", class_="corner"),
@@ -83,7 +84,7 @@ def _map(base: str, cells: Sequence[CellView]) -> Html:
                 squares.append(_square(table.get((checkpoint, strength))))
             elif position == 0:
                 squares.append(_square(table.get((0, 0.0)), rows=max(1, len(checkpoints))))
-        rows.append(tag("tr", tag("th", str(checkpoint), scope="row"), *squares))
+        rows.append(tag("tr", tag("th", names[checkpoint], scope="row"), *squares))
     return tag(
         "figure",
         tag("figcaption", tag("b", base)),

@@ -100,6 +100,13 @@ class CellView:
     n_renders: int
     chosen: bool = False
     tied: bool = False
+    label: str = ""
+    """what the checkpoint is called where it is no step: an average"""
+
+    @property
+    def step(self) -> str:
+        """The checkpoint in a word."""
+        return self.label or str(self.checkpoint)
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,10 @@ def lora_file_name(outcome: Outcome) -> str:
     words = "".join(c if c.isalnum() else "-" for c in outcome.persona.name.lower()).strip("-")
     if outcome.plan.loras:
         return f"{words or 'persona'}-chosen-{outcome.chosen_checkpoint.path.name}"
-    return f"{words or 'persona'}-step-{outcome.choice.chosen.checkpoint:06d}.safetensors"
+    chosen = outcome.chosen_checkpoint
+    if chosen.averaged:
+        return f"{words or 'persona'}-mean-{'-'.join(map(str, chosen.averaged))}.safetensors"
+    return f"{words or 'persona'}-step-{chosen.step:06d}.safetensors"
 
 
 def _chosen(outcome: Outcome) -> ChosenView:
@@ -144,6 +147,9 @@ def _cell_view(outcome: Outcome, one: CellOutcome) -> CellView:
         n_renders=one.score.n_renders,
         chosen=cell == outcome.choice.chosen,
         tied=cell in outcome.choice.tied and cell != outcome.choice.chosen,
+        label=next(
+            (o.words for o in outcome.checkpoints if o.averaged and o.step == cell.checkpoint), ""
+        ),
     )
 
 

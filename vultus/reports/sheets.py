@@ -38,8 +38,16 @@ def _strengths(outcome: Outcome) -> ContactSheet:
     )
     shown = [Cell(chosen.base, 0, 0.0), *trained]
     words = ["base alone", *(f"strength {cell.strength:g}" for cell in trained)]
-    title = f"Strength, on {chosen.place} after {chosen.checkpoint} steps"
+    title = f"Strength, on {chosen.place} {_after(outcome)}"
     return _sheet(outcome, title, shown, words, shown.index(chosen))
+
+
+def _after(outcome: Outcome) -> str:
+    """Which checkpoint it is, as the end of a title."""
+    chosen = outcome.chosen_checkpoint
+    if chosen.averaged:
+        return f"with the average of {', '.join(map(str, chosen.averaged))}"
+    return f"after {chosen.step} steps"
 
 
 def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
@@ -52,7 +60,7 @@ def _bases(outcome: Outcome) -> tuple[ContactSheet, ...]:
     ]
     if len(shown) < 2:
         return ()
-    title = f"Base model, strength {chosen.strength:g} after {chosen.checkpoint} steps"
+    title = f"Base model, strength {chosen.strength:g} {_after(outcome)}"
     return (_sheet(outcome, title, shown, [cell.place for cell in shown], shown.index(chosen)),)
 
 

@@ -27,14 +27,23 @@ def _map(base: str, cells: Sequence[CellView]) -> list[str]:
     strengths = sorted({cell.strength for cell in cells})
     steps = sorted({cell.checkpoint for cell in cells if cell.strength > 0}) or [0]
     table = {(c.checkpoint if c.strength > 0 else 0, c.strength): c for c in cells}
-    lines = [base, "  step  " + "".join(strength_text(s).ljust(WIDTH) for s in strengths).rstrip()]
+    names = {c.checkpoint: c.step for c in cells}
+    room = max(6, *(len(name) for name in names.values()))
+    lines = [
+        base,
+        "step".rjust(room)
+        + "  "
+        + "".join(strength_text(s).ljust(WIDTH) for s in strengths).rstrip(),
+    ]
     for row, step in enumerate(steps):
         squares = []
         for strength in strengths:
             alone = strength == 0.0
             cell = table.get((0 if alone else step, strength)) if row == 0 or not alone else None
             squares.append("" if alone and row else "." if cell is None else _square(cell))
-        lines.append(f"{step:6d}  " + "".join(one.ljust(WIDTH) for one in squares).rstrip())
+        lines.append(
+            f"{names[step]:>{room}}  " + "".join(one.ljust(WIDTH) for one in squares).rstrip()
+        )
     return [*lines, ""]
 
 

@@ -87,6 +87,13 @@ KINDS: tuple[Kind, ...] = (
         "vultus.steps.kinds.train:work",
     ),
     Kind(
+        "average",
+        1,
+        "files",
+        "average the last checkpoints of a training into one more candidate",
+        "vultus.steps.kinds.average:work",
+    ),
+    Kind(
         "render",
         1,
         "renders",

@@ -32,6 +32,13 @@ class Checkpoint:
     step: int
     content_id: str
     path: Path
+    averaged: tuple[int, ...] = ()
+    """steps of the checkpoints that it is the average of; its own step is one that no training has"""
+
+    @property
+    def words(self) -> str:
+        """What it is, in a word or two: the step, or `mean 675-900`."""
+        return f"mean {self.averaged[0]}-{self.averaged[-1]}" if self.averaged else f"{self.step}"
 
 
 @dataclass(frozen=True)
@@ -56,8 +63,11 @@ class Given:
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps of the checkpoints, trained or given."""
-        return tuple(one.step for one in self.loras) or self.plan.train.checkpoint_steps
+        """The steps of the checkpoints, trained or given, and of their average."""
+        if self.loras:
+            return tuple(one.step for one in self.loras)
+        trained = self.plan.train.checkpoint_steps
+        return (*trained, trained[-1] + 1) if self.plan.sweep.average else trained
 
     @property
     def training_base(self) -> Base:

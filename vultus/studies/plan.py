@@ -66,6 +66,12 @@ class SweepSpec:
         help="how far a second pass over the enlarged face goes, each value a column of cells: 0 = off, 0.3 sharpens,"
         " 0.6 draws another face",
     )
+    average: int = setting(
+        0,
+        help="how many of the last checkpoints are averaged into one more candidate beside them; 0 = none",
+        low=0,
+        high=100,
+    )
     allocator: str = setting(
         "halving",
         help="halving drops the weaker half each round; racing drops what is proven worse; grid renders every cell",
@@ -233,6 +239,7 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
     if len(set(plan.loras)) != len(plan.loras):
         faults.append(f"{where}: loras names one file twice")
+    faults.extend(f"{where}: [sweep] average {fault}" for fault in _average_faults(plan))
     faults.extend(f"{where}: [clock] {fault}" for fault in _clock_faults(plan))
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
@@ -266,6 +273,21 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
             f"{where}: [confirm] repeats a block of the panel ({text!r}, seed {seed}):"
             " a cell is confirmed on blocks that did not choose it"
         )
+    return faults
+
+
+def _average_faults(plan: RunSpec) -> list[str]:
+    count = plan.sweep.average
+    if not count:
+        return []
+    saved = len(plan.train.checkpoint_steps)
+    faults = []
+    if plan.loras:
+        faults.append("takes trained checkpoints; average given ones with `vultus lora average`")
+    elif not 2 <= count <= saved:
+        faults.append(f"is {count}: two or more, and the training saves {saved} checkpoints")
+    if plan.train.dora:
+        faults.append("does not go with [train] dora: magnitudes have no average")
     return faults
 
 

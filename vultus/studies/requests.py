@@ -299,6 +299,16 @@ def checkpoints_of(trained: Done) -> list[Checkpoint]:
     return sorted(found, key=lambda one: one.step)
 
 
+def average_order(given: Given, last: Sequence[Checkpoint]) -> Order:
+    """Average these checkpoints."""
+    inputs = {
+        "loras": [one.content_id for one in last],
+        "precision": given.plan.train.save_precision,
+    }
+    files = {f"lora{i:03d}": one.path for i, one in enumerate(last)}
+    return Order(step_of("average", inputs), files, given.hints)
+
+
 def train_cost(given: Given) -> float:
     """Cost of one training step."""
     return TRAIN_COST * given.plan.train.batch

@@ -20,6 +20,7 @@ from vultus.datasets.records import Dataset
 from vultus.scoring.records import GateSpec, GateVerdict, Guard
 from vultus.scoring.second import SecondOpinion, decide
 from vultus.steps.environment import fingerprint
+from vultus.steps.kinds.average import AVERAGE
 from vultus.steps.orders import Done, Pool, Task
 from vultus.store.census import Place, places_of, spent_on
 from vultus.store.ledger import Ledger
@@ -144,7 +145,24 @@ def _learn(at: Run, dataset: Dataset, frozen: Done) -> _Learnt:
     found = {one.step: one for part in parts for one in requests.checkpoints_of(part)}
     table = json.loads(parts[-1].files["losses.json"].read_text(encoding="utf-8"))
     losses = tuple((int(step), float(loss)) for step, loss in table["losses"])
-    return _Learnt(tuple(found.values()), losses, (*notes, *table["notes"]), ticks, scales, alone)
+    trained = tuple(found.values())
+    more, told = _averaged(at, trained)
+    notes = (*notes, *told, *table["notes"])
+    return _Learnt((*trained, *more), losses, notes, ticks, scales, alone)
+
+
+def _averaged(
+    at: Run, trained: tuple[Checkpoint, ...]
+) -> tuple[tuple[Checkpoint, ...], tuple[str, ...]]:
+    """The average of the last checkpoints as one more, where it is asked for and there are two."""
+    last = trained[-at.given.plan.sweep.average :] if at.given.plan.sweep.average else ()
+    if len(last) < 2:
+        return (), ()
+    (done,) = at.pool.run([Task(one(at, requests.average_order(at.given, last)))])
+    steps = tuple(checkpoint.step for checkpoint in last)
+    mean = Checkpoint(steps[-1] + 1, done.ids[AVERAGE], done.files[AVERAGE], steps)
+    said = ", ".join(str(step) for step in steps)
+    return (mean,), (f"Step {mean.step} is no step: it is the average of the checkpoints {said}.",)
 
 
 def _told_of(loras: Sequence[Checkpoint]) -> tuple[str, ...]:
