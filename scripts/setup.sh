@@ -2,7 +2,8 @@
 # Makes the project's own environment in .venv from uv.lock, and says what it does. A second call is instant.
 #
 #   scripts/setup.sh                     everything that running and testing need
-#   VULTUS_EXTRAS="gpu" scripts/setup.sh an optional extra of pyproject.toml too (names separated by blanks)
+#   VULTUS_EXTRAS="gpu" scripts/setup.sh an optional extra of pyproject.toml too (names separated by blanks). Extras stay: a
+#                                        later call adds to them, VULTUS_EXTRAS=none takes all of them away again
 #   scripts/setup.sh --check             change nothing; exit 1 when there is something to do
 #
 # What it asks of the machine: bash, python3 (only to fetch uv and to read pip's configuration) and a package index.
@@ -17,7 +18,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 venv="$PWD/.venv"
 stamp="$venv/.vultus-stamp"
-extras="${VULTUS_EXTRAS:-}"
+kept="$PWD/.tools/extras" # outside .venv, which is made anew
+
+# Extras that were asked for before, and those of this call: `make demo` must not take away what training needs.
+wanted_extras() {
+  if [[ "${VULTUS_EXTRAS:-}" == none ]]; then return; fi
+  { cat "$kept" 2>/dev/null || true; printf '%s\n' ${VULTUS_EXTRAS:-}; } | sed '/^$/d' | sort -u | paste -sd' ' -
+}
+extras="$(wanted_extras)"
 
 say() { printf 'set-up: %s\n' "$*"; }
 
@@ -176,6 +184,8 @@ main() {
   make_venv
   install_locked
   check_torch
+  mkdir -p "$(dirname "$kept")"
+  printf '%s\n' $extras >"$kept"
   fingerprint >"$stamp"
   say "ready in $((SECONDS - started)) s: .venv/bin/vultus --help"
 }

@@ -182,6 +182,27 @@ def test_a_run_queues_for_as_many_cards_as_its_plan_has_workers_for(
     assert find("last").spec.card == "", "what works on the processor takes nobody's card"
 
 
+def test_a_job_never_stops_the_comfyui_that_renders_for_it(
+    python: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    fake_cards.plant_cards(tmp_path / "cards", [24 * 2**30])
+    folder = make_workspace(tmp_path / "ada", pictures=0)
+    plan = folder / "vultus.toml"
+    plan.write_text(plan.read_text().replace('renderer = "fake"', 'renderer = "comfyui"'))
+    assert main(["run", str(folder), "--detach", "--comfyui", "wait"]) == 2
+    assert "would stop the ComfyUI that renders" in capsys.readouterr().err
+    assert list_jobs() == []
+    main(["run", str(folder), "--detach"])
+    assert find("last").spec.comfyui == "share"
+    main(["run", str(folder), "--detach", "--comfyui", "ignore"])
+    assert find("last").spec.comfyui == "ignore"
+
+
 def test_the_queue_of_cards(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,7 +62,7 @@ def test_a_package_behind_a_module_names_its_extra(
     with pytest.raises(MissingExtraError) as caught:
         registry.get("more")
     assert "a_package_that_is_not_there" in caught.value.what
-    assert caught.value.next_command == "pip install 'vultus[ray]'"
+    assert caught.value.next_command == "VULTUS_EXTRAS=ray make setup"
     with pytest.raises(MissingExtraError, match="pip install a_package_that_is_not_there"):
         registry.get("less")
 

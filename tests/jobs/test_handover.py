@@ -90,6 +90,27 @@ def test_it_comes_back_when_the_training_does_not(
         assert not job.owed_file.exists()
 
 
+def test_a_comfyui_that_renders_for_us_frees_its_models_and_goes_on(
+    machine: Path, tmp_path: Path
+) -> None:
+    probe = fake_cards.FakeProbe(tmp_path / "cards")
+    with neighbour(tmp_path) as one:
+        (card,) = probe.cards()
+        free = clear_the_card(
+            card,
+            probe,
+            int(0.9 * TOTAL),
+            spec=ComfySpec(url=one.server.url),
+            way="share",
+            owed_file=tmp_path / "owed.json",
+            patience_s=0.0,
+            clock=SystemClock(),
+            breathe=lambda: None,
+        )
+        assert free == one.free_bytes() > TOTAL - HELD
+        assert one.server.is_healthy() and not (tmp_path / "owed.json").exists()
+
+
 def test_a_queue_is_waited_for_or_interrupted_and_given_back(machine: Path, tmp_path: Path) -> None:
     probe = fake_cards.FakeProbe(tmp_path / "cards")
     owed = tmp_path / "owed.json"

@@ -19,6 +19,7 @@ from vultus.cli.wording import (
 
 if TYPE_CHECKING:
     from vultus.jobs.folder import JobFolder
+    from vultus.studies.plan import RunSpec
 
 __all__ = ["add", "start_job"]
 
@@ -93,15 +94,19 @@ def start_job(args: argparse.Namespace, words: list[str]) -> int:
 
     settings = load_settings()
     cards = open_probe().cards()
-    wanted = args.card or _wanted(args, len(cards))
+    plan = _plan_of(args)
+    wanted = args.card or _wanted(args, plan, len(cards))
     if wanted != "none":
         choose_cards(wanted, cards)
+    comfyui = args.comfyui or settings.comfyui.when_found
+    if plan is not None and plan.renderer == "comfyui" and comfyui not in ("ignore", "share"):
+        comfyui = _kept_running(args.comfyui)
     now = SystemClock().now()
     job = detach(
         without_detaching(words),
         python=sys.executable,
         card="" if wanted == "none" else wanted,
-        comfyui=args.comfyui or settings.comfyui.when_found,
+        comfyui=comfyui,
         limits=limits_of(settings, deadline_h=args.deadline_h, now=now),
     )
     until_s = time.monotonic() + FIRST_LOOK_S
@@ -121,25 +126,44 @@ def start_job(args: argparse.Namespace, words: list[str]) -> int:
     return EXIT_DONE
 
 
-def _wanted(args: argparse.Namespace, cards: int) -> str:
-    """The cards that a command queues for where nobody says: one, or as many as its plan has workers for."""
+def _plan_of(args: argparse.Namespace) -> RunSpec | None:
+    """The plan of the workspace that a command works on, where it has one that can be read."""
     from vultus.core.errors import VultusError
-    from vultus.steps.executors import parse_executor
     from vultus.studies.plan import PLAN_FILE, load_plan
 
-    if not cards or getattr(args, "device", "") == "cpu":
-        return "none"
     folder = getattr(args, "workspace", None)
     if folder is None:
-        return "any"
+        return None
     try:
-        machine = load_plan(folder / PLAN_FILE).machine
+        return load_plan(folder / PLAN_FILE)
     except (VultusError, OSError):
-        return "any"  # the job itself says what is wrong with its plan
-    if machine.device == "cpu":
+        return None  # the job itself says what is wrong with its plan
+
+
+def _wanted(args: argparse.Namespace, plan: RunSpec | None, cards: int) -> str:
+    """The cards that a command queues for where nobody says: one, or as many as its plan has workers for."""
+    from vultus.steps.executors import parse_executor
+
+    device = plan.machine.device if plan is not None else getattr(args, "device", "")
+    if not cards or device == "cpu":
         return "none"
-    workers = min(max(1, parse_executor(machine.executor).lanes), cards)
+    workers = 1 if plan is None else parse_executor(plan.machine.executor).lanes
+    workers = min(max(1, workers), cards)
     return "any" if workers == 1 else f"any:{workers}"
+
+
+def _kept_running(asked: str | None) -> str:
+    """What a job does with the ComfyUI that renders for it; it must not be stopped."""
+    from vultus.core.errors import JobError
+
+    if asked:
+        raise JobError(
+            f"--comfyui {asked} would stop the ComfyUI that renders this run",
+            where="vultus.toml: renderer",
+            expected="share (it is asked to free its models and goes on) or ignore",
+            next_command="give the same command with --comfyui share",
+        )
+    return "share"
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -64,7 +64,7 @@ def run_workspace(args: argparse.Namespace, folder: Path) -> int:
     except Exception as fault:
         _tell_end(folder, "failed", f"the run of {folder.resolve().name} broke off", str(fault))
         raise
-    event = "undecided" if outcome.gate.answer == "provisional" else "done"
+    event = "undecided" if outcome.gate.answer == "undecided" else "done"
     _tell_end(folder, event, delivered.words[0], *delivered.words[1:], str(delivered.report))
     say(
         args,

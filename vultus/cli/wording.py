@@ -82,8 +82,9 @@ def detachable(parser: argparse.ArgumentParser, *, card: bool = True) -> None:
         )
         group.add_argument(
             "--comfyui",
-            choices=("wait", "interrupt", "refuse", "ignore"),
-            help="what to do with a ComfyUI on the card (default: comfyui.when_found of jobs.toml)",
+            choices=("wait", "interrupt", "refuse", "ignore", "share"),
+            help="what to do with a ComfyUI on the card (default: comfyui.when_found of jobs.toml; "
+            "share where it renders)",
         )
     else:
         parser.set_defaults(card="none", comfyui=None)

@@ -1,6 +1,7 @@
-"""The folder for what outlives a workspace: tools, jobs, what the doctor remembers, who is told.
+"""The folder for what outlives a workspace: jobs, tools, model files, settings, what the doctor remembers, who is told.
 
-`VULTUS_HOME` names it, on pods a folder on the durable disk; by default it is `~/.local/share/vultus`.
+`VULTUS_HOME` names it, on pods a folder on the durable disk; by default it is `$XDG_DATA_HOME/vultus`, which is
+`~/.local/share/vultus` where nobody set that variable.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ __all__ = ["home"]
 
 
 def home() -> Path:
-    """Where it lies; it need not exist."""
+    """Where it lies, as an absolute path; it need not exist."""
     named = os.environ.get("VULTUS_HOME", "")
-    return Path(named).expanduser() if named else Path.home() / ".local" / "share" / "vultus"
+    if named:
+        return Path(named).expanduser().absolute()
+    data = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(data) if data else Path.home() / ".local" / "share").absolute() / "vultus"

@@ -71,7 +71,7 @@ class Registry(Generic[T]):
                 raise  # our own module is missing: not something to install
             raise MissingExtraError(
                 f"the {self.noun} {name!r} needs the package {missing!r}, which is not installed",
-                next_command=f"pip install 'vultus[{entry.extra}]'"
+                next_command=f"VULTUS_EXTRAS={entry.extra} make setup"
                 if entry.extra
                 else f"pip install {missing}",
             ) from fault

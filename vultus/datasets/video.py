@@ -133,7 +133,7 @@ def _refuse_missing() -> None:
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(
                 f"videos need the package {package!r}, which is not installed",
-                next_command="pip install 'vultus[video]'",
+                next_command="VULTUS_EXTRAS=video make setup",
             )
 
 

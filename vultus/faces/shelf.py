@@ -21,6 +21,7 @@ from typing import Any
 from vultus.core.clock import Clock, SystemClock
 from vultus.core.errors import PackError
 from vultus.core.files import write_json
+from vultus.core.home import home
 from vultus.core.keys import content_id
 from vultus.faces.pack_spec import PackSpec
 
@@ -58,8 +59,7 @@ class Shelf:
 
 def data_folder() -> Path:
     """The user's own model folder: where fetched files go and `shelf.json` lies."""
-    data = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return data / "vultus" / "models"
+    return home() / "models"
 
 
 def model_folders() -> tuple[Path, ...]:

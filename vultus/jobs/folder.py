@@ -15,7 +15,6 @@ pod it belongs on the durable disk. Only its owner can read it: environments are
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +22,14 @@ from typing import Any
 
 from vultus.core.errors import JobError
 from vultus.core.files import disk_errors, write_json, write_text
+from vultus.core.home import home
 from vultus.core.locks import is_held
 from vultus.jobs.records import Exit, JobSpec, JobState, Phase, read_json
 
-__all__ = ["HOME_VARIABLE", "JOB_VARIABLE", "JobFolder", "create", "find", "home", "list_jobs"]
+__all__ = ["JOB_VARIABLE", "JobFolder", "create", "find", "home", "list_jobs"]
 
-HOME_VARIABLE = "VULTUS_HOME"
 JOB_VARIABLE = "VULTUS_JOB"
 """Set for a worker: the folder of the job that it works for."""
-
-
-def home() -> Path:
-    """Return the folder of jobs, locks and settings of this user on this machine."""
-    told = os.environ.get(HOME_VARIABLE, "")
-    return Path(told).expanduser().absolute() if told else Path.home() / ".vultus"
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,13 @@ def on_card(
     about: str,
     *,
     lanes: int = 1,
+    shared: bool = False,
     ask: Callable[[str], str] = ask_on_terminal,
     clock: Clock | None = None,
 ) -> Iterator[str]:
     """Hold the lease of one visible card per lane while the block lasts; yield the first's UUID, "" without one.
 
+    With `shared` its memory is not measured: a ComfyUI that renders for this run holds some of it.
     Several are taken in the order of their UUIDs, so that two commands never hold what the other one waits for.
     Nothing is taken on a machine without cards, for `device` "cpu", or when a supervisor holds the
     lease already. Raises CardBusyError.
@@ -56,7 +58,7 @@ def on_card(
     mine = _visible(cards)[: max(1, lanes)]
     with ExitStack() as leases:
         for card in sorted(mine, key=lambda one: one.uuid):
-            lease = _taken(card, about, probe, ask, clock or SystemClock())
+            lease = _taken(card, about, probe, ask, clock or SystemClock(), shared=shared)
             leases.callback(lease.release)
         yield mine[0].uuid
 
@@ -77,9 +79,15 @@ def _visible(cards: tuple[Card, ...]) -> list[Card]:
 
 
 def _taken(
-    card: Card, about: str, probe: CardProbe, ask: Callable[[str], str], clock: Clock
+    card: Card,
+    about: str,
+    probe: CardProbe,
+    ask: Callable[[str], str],
+    clock: Clock,
+    *,
+    shared: bool,
 ) -> Lease:
-    need_bytes = int(load_settings().card.free_share * card.total_bytes)
+    need_bytes = 0 if shared else int(load_settings().card.free_share * card.total_bytes)
     lease: Lease | None = None
     while True:
         try:

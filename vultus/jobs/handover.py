@@ -32,6 +32,8 @@ __all__ = ["FREED_WITHIN_S", "clear_the_card", "debts", "neighbours", "pay_back"
 INTERRUPT_WITHIN_S = 180.0
 FREE_HINT_WITHIN_S = 15.0
 FREED_WITHIN_S = 60.0
+FREES_IN_S = 2.0
+"""ComfyUI answers /free at once and obeys in the next second, when its own loop comes round."""
 POLL_S = 0.5
 FIRST_PAUSE_S = 2.0
 
@@ -70,6 +72,8 @@ def clear_the_card(
     who holds it; what was stopped is then still owed in `owed_file`.
     """
     stopped = False
+    if way == "share":
+        return _share(card, probe, spec, clock, tell)
     for server in [] if way == "ignore" else neighbours(card, spec):
         if way == "refuse":
             raise CardBusyError(
@@ -92,6 +96,18 @@ def clear_the_card(
         stopped = True
     wait_s = max(patience_s, FREED_WITHIN_S) if stopped else patience_s
     return free_or_refuse(card, probe, need_bytes, patience_s=wait_s, clock=clock, breathe=breathe)
+
+
+def _share(
+    card: Card, probe: CardProbe, spec: ComfySpec, clock: Clock, tell: Callable[[str], None]
+) -> int:
+    """Ask whoever is there to free its models, and take what is free: it renders for us and must go on running."""
+    for server in neighbours(card, spec):
+        with suppress(NeighbourError):
+            server.free()
+            tell(f"ComfyUI at {server.url} was asked to free its models; it keeps running")
+            clock.sleep(FREES_IN_S)
+    return probe.free_bytes(card.uuid)
 
 
 def debts(owed_file: Path) -> list[Capture]:

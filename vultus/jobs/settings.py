@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 JOBS_FILE = "jobs.toml"
-COMFYUI_WAYS = ("wait", "interrupt", "refuse", "ignore")
+COMFYUI_WAYS = ("wait", "interrupt", "refuse", "ignore", "share")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ComfySpec:
     when_found: str = setting(
         "wait",
         help="wait for its queue, interrupt it (its prompts are given back afterwards), refuse to"
-        " start, or ignore it",
+        " start, ignore it, or share the card with it (it is asked to free its models and goes on)",
         choices=COMFYUI_WAYS,
     )
     url: str = setting(

@@ -319,7 +319,7 @@ def _import_ray() -> Any:
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             "the executor `ray` needs the package 'ray', which is not installed",
-            next_command="VULTUS_EXTRAS=ray make setup, or pip install 'vultus[ray]'",
+            next_command="VULTUS_EXTRAS=ray make setup",
         ) from fault
     return ray
 

@@ -139,7 +139,7 @@ def migrate(database: sqlite3.Connection, path: Path) -> None:
             f"this ledger was made by a newer vultus (ledger format {found})",
             where=str(path),
             expected=f"ledger format {len(MIGRATIONS)} or older",
-            next_command="pip install --upgrade vultus",
+            next_command="git pull, then make setup",
         )
 
 

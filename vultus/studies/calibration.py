@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
-from vultus.jobs.foreground import on_card
 from vultus.scoring.ceiling import CeilingRow
 from vultus.steps.orders import Done, Task
 from vultus.studies import requests
 from vultus.studies.cost import Preview, preview
-from vultus.studies.drive import count_lanes, open_pool
+from vultus.studies.drive import count_lanes, lease, open_pool
 from vultus.studies.given import gather
 from vultus.studies.looking import Look, Run, freeze, look, one
 from vultus.studies.outcome import Scale, read_ceiling
@@ -46,9 +45,7 @@ def calibrate_workspace(
     looks = len(bases) * len(given.panel) * (requests.render_cost(given) + requests.READ_COST)
     with (
         workspace.at_work(),
-        on_card(
-            given.plan.machine.device, f"vultus calibrate in {workspace.folder.name}", lanes=lanes
-        ),
+        lease(given, "calibrate", lanes),
         Progress(curate.units * curate.cost + looks / lanes, "calibrate", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):

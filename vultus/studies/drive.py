@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from vultus.core.progress import Progress
@@ -45,7 +45,7 @@ def drive(
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),
-        on_card(given.plan.machine.device, f"vultus run in {workspace.folder.name}", lanes=lanes),
+        lease(given, "run", lanes),
         Progress(total_cost(given, lanes), "run", quiet=quiet) as progress,
         open_pool(given, lanes, progress, inline=inline) as pool,
     ):
@@ -85,6 +85,13 @@ def curate_only(workspace: Workspace, *, inline: bool = False, quiet: bool = Fal
     return read_manifest(frozen.files["dataset"])
 
 
+def lease(given: Given, verb: str, lanes: int) -> AbstractContextManager[str]:
+    """The cards of a run, for as long as it lasts; memory is not asked of a card that the renderer shares."""
+    about = f"vultus {verb} in {given.workspace.folder.name}"
+    shared = given.plan.renderer == "comfyui"
+    return on_card(given.plan.machine.device, about, lanes=lanes, shared=shared)
+
+
 @contextmanager
 def open_pool(
     given: Given, lanes: int, progress: Progress | None, *, inline: bool = False
@@ -118,4 +125,4 @@ def count_lanes(given: Given) -> int:
     return max(1, min(AUTO_LANES, len(os.sched_getaffinity(0))))
 
 
-__all__ = ["count_lanes", "curate_only", "drive", "look_up", "open_pool"]
+__all__ = ["count_lanes", "curate_only", "drive", "lease", "look_up", "open_pool"]

@@ -3,7 +3,7 @@
 Optuna keeps a study in memory; an allocator here may keep nothing. So every question plays the conversation again from
 its first word: the sampler is seeded, the answers are in what was seen, and the same words come out. Optuna knows no
 blocks, prompts or faces; `make bench-allocation` shows how its samplers and pruners fare beside ours.
-Needs the extra: `pip install 'vultus[optuna]'`.
+Needs the extra: `VULTUS_EXTRAS=optuna make setup`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _optuna() -> Any:
     except ModuleNotFoundError as fault:
         raise MissingExtraError(
             "the allocator 'optuna-tpe' needs the package 'optuna', which is not installed",
-            next_command="pip install 'vultus[optuna]'",
+            next_command="VULTUS_EXTRAS=optuna make setup",
         ) from fault
 
 
