@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from vultus.cli.main import NOUNS, build_parser, main
 from vultus.cli.wording import without_detaching
 from vultus.jobs import fake_cards
 from vultus.jobs.folder import find, list_jobs
+from vultus.jobs.records import Limits
+from vultus.studies.drive import drive
+from vultus.studies.workspace import Workspace
 from vultus.testing.jobs import diary, end_all, make_job, plant_python, wait_finished, wait_until
 from vultus.testing.planted import make_workspace
 
@@ -29,6 +33,14 @@ def python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     monkeypatch.setenv("VULTUS_PROBE", "none")
     request.addfinalizer(lambda: end_all(home))
     return plant_python(tmp_path / "bin")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = make_workspace(tmp_path_factory.mktemp("world") / "ada", pictures=20)
+    drive(Workspace(folder), inline=True, quiet=True)
+    return folder
 
 
 def told(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -68,6 +80,65 @@ def test_every_long_command_can_be_detached() -> None:
 def test_what_a_job_runs_is_the_line_without_the_options_of_jobs() -> None:
     line = "run ada --detach --card 0 --json --comfyui=wait --deadline-h 8 --quiet"
     assert without_detaching(line.split()) == ["run", "ada", "--json", "--quiet"]
+
+
+@pytest.mark.parametrize("option", ["--deadline-h=8", "--card=any", "--comfyui=wait"])
+def test_options_of_a_job_are_refused_without_detach(
+    python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    folder = make_workspace(tmp_path / "ada", pictures=20)
+    name = option.partition("=")[0]
+    for words in ([option], option.split("=")):
+        assert main(["run", str(folder), *words]) == 2
+        err = capsys.readouterr().err
+        assert f"{name} would do nothing" in err and "expected: --detach" in err
+        assert f"next: vultus run {folder} {' '.join(words)} --detach" in err
+    assert not (folder / ".vultus").exists() and list_jobs() == []
+    plan = tmp_path / "plan.toml"
+    plan.write_text(f'commands = ["run ada {option}"]\n')
+    assert main(["script", str(plan)]) == 2
+    assert f"{name}: give it to the plan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["-1", "nan", "inf"])
+def test_a_deadline_that_is_none_is_refused(
+    python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], hours: str
+) -> None:
+    assert main(["run", str(tmp_path), "--detach", f"--deadline-h={hours}"]) == 2
+    assert "is no number of hours" in capsys.readouterr().err
+    assert list_jobs() == []
+
+
+@pytest.mark.slow
+def test_a_job_that_missed_its_deadline_is_resumed_with_a_new_one(
+    python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = tmp_path / "w" / "work"
+    limits = Limits(deadline_at=time.time() - 60)
+    job = make_job(python, ["work", str(work), "2", "0"], tmp_path / "w", limits=limits)
+    assert wait_finished(job) == "stopped" and "deadline missed" in job.state.reason
+    assert main(["jobs", "resume", "1"]) == 2
+    err = capsys.readouterr().err
+    assert "deadline of job 1 has passed" in err
+    assert "next: vultus jobs resume 1 --deadline-h 8" in err
+    assert main(["jobs", "follow", "1"]) == 130
+    assert "go on: vultus jobs resume 1 --deadline-h 8" in capsys.readouterr().out
+    assert main(["jobs", "resume", "1", "--deadline-h=nan"]) == 2
+    assert main(["jobs", "resume", "--all", "--deadline-h", "2"]) == 2
+    assert job.state.phase.value == "stopped"
+    (work).mkdir(parents=True, exist_ok=True)
+    (work / "hold").touch()
+    assert main(["jobs", "resume", "1", "--deadline-h", "2"]) == 0
+    wait_until((work / "diary").exists)
+    left_s = (job.spec.limits.deadline_at or 0) - time.time()
+    assert 7000 < left_s <= 7200
+    capsys.readouterr()
+    assert main(["jobs", "resume", "1", "--deadline-h", "3"]) == 2
+    assert "is under way" in capsys.readouterr().err
+    assert main(["jobs", "stop", "1"]) == 0
+    (work / "hold").unlink()
+    assert main(["jobs", "resume", "1", "--deadline-h", "0"]) == 0
+    assert wait_finished(job) == "done" and job.spec.limits.deadline_at is None
 
 
 def test_a_command_becomes_a_job_and_is_followed_to_its_end(
@@ -251,8 +322,42 @@ def test_a_plan_stops_at_a_failure_and_can_go_on_at_a_no(
     plan.write_text(
         'on_fault = "continue"\ncommands = ["models check absent.safetensors", "models list"]\n'
     )
-    assert main(["script", str(plan)]) == 1
+    assert main(["script", str(plan)]) == 2
     assert "failed: vultus models check absent.safetensors" in capfd.readouterr().out
+
+
+def _undecided_bar(folder: Path, capfd: pytest.CaptureFixture[str]) -> str:
+    """A bar at the score itself: neither bound is on one side of it."""
+    main(["gate", str(folder), "--json"])
+    bar = f"{json.loads(capfd.readouterr().out)['m10']['value']:.3f}"
+    assert main(["gate", str(folder), "--bar", bar, "--json"]) == 2, "a shell is told 2"
+    assert json.loads(capfd.readouterr().out)["decision"] == "undecided"
+    return bar
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("on_no", "ran"), [("continue", 3), ("stop", 1)])
+@pytest.mark.parametrize("answer", ["no", "undecided"])
+def test_a_no_and_an_undecided_gate_are_answers_of_a_plan(
+    world: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    on_no: str,
+    ran: int,
+    answer: str,
+) -> None:
+    bar = {"no": "9.9", "undecided": _undecided_bar(world, capfd)}[answer]
+    plan = tmp_path / "plan.toml"
+    gate = f"gate {world} --bar {bar}"
+    plan.write_text(
+        f'on_no = "{on_no}"\ncommands = ["{gate}", "models list", "models list --json"]\n'
+    )
+    assert main(["script", str(plan), "--json"]) == 1
+    told = capfd.readouterr()
+    said = json.loads(told.out)
+    assert [one["answer"] for one in said["ran"]] == [answer, "yes", "yes"][:ran]
+    assert len(said["not_run"]) == 3 - ran
+    assert "at a bar of" in told.err, "the results of its commands"
 
 
 def test_help_of_every_command_is_light() -> None:

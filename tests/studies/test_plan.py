@@ -42,6 +42,13 @@ def test_the_bundled_demo_is_a_good_plan() -> None:
     [
         ('bases = ["plain", "soft"]', "bases = []", "bases is empty"),
         ('bases = ["plain", "soft"]', 'bases = ["plain", "plain"]', "names one base twice"),
+        ('bases = ["plain", "soft"]', 'bases = ["plain", "./plain"]', "names one base twice"),
+        ("bases =", 'loras = ["a.safetensors", "b/../a.safetensors"]\nbases =', "one file twice"),
+        ("strengths = [0.0, 0.4, 0.8, 1.2]", "strengths = [0.1, 0.10000001]", "one value twice"),
+        ("strengths = [0.0, 0.4, 0.8, 1.2]", "strengths = [0.5, inf]", "finite"),
+        ("strengths = [0.0, 0.4, 0.8, 1.2]", "strengths = [0.5, nan]", "finite"),
+        ("seeds = [1, 2]", "seeds = [1, 10000000000000000000000]", "seeds"),
+        ("[machine]", '[gate]\nguards = ["adherance"]\n[machine]', 'did you mean "adherence"'),
         ("strengths = [0.0, 0.4, 0.8, 1.2]", "strengths = [0.0]", "above 0"),
         ("strengths = [0.0, 0.4, 0.8, 1.2]", "strengths = [-0.5, 1.0]", "negative"),
         ("seeds = [1, 2]", "seeds = []", "seeds is empty"),

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,8 @@ from vultus.cli.main import main
 from vultus.core.errors import ScoreError
 from vultus.faces.engines.fake import Planted
 from vultus.reports.sheets import contact_sheets
+from vultus.scoring.gate import GUARD_NAMES
+from vultus.scoring.second import SECOND_JUDGE
 from vultus.store.ledger import Ledger
 from vultus.studies.drive import drive
 from vultus.studies.outcome import Outcome
@@ -218,6 +221,7 @@ def test_the_guard_rails_and_their_words_are_on_the_page_and_in_the_gate(
 ) -> None:
     names = [one.name for one in world.outcome.guards]
     assert len(names) == len(set(names)) == 10 and "leakage" in names
+    assert {*names, SECOND_JUDGE} == set(GUARD_NAMES), "what [gate] guards may name"
     told = {one.name: one for one in world.outcome.guards}
     assert not told["adherence"].measured, "nobody in the planted world knows prompts"
     assert told["copied pictures"].kept and told["flat pictures"].kept
@@ -300,6 +304,36 @@ def test_a_budget_is_kept_and_a_hopeless_one_is_refused(world: World, tmp_path: 
     (folder / "vultus.toml").write_text(told.replace("130", "40"), encoding="utf-8")
     with pytest.raises(ScoreError, match="24 cells want one each"):
         drive(Workspace(folder), inline=True, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("[sweep]", '[sweep]\nbudget = "5 renders"', "24 cells want one each"),
+        ('allocator = "grid"', 'allocator = "optuna-tpe"', "needs the package 'optuna'"),
+        ('trainer = "fake"', 'trainer = "kohya"', "'kohya' is not installed"),
+        ('trainer = "fake"', 'trainer = "native"', "model_index.json"),
+        ('renderer = "fake"', 'renderer = "diffusers"', "model_index.json"),
+    ],
+)
+def test_what_cannot_end_well_is_refused_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    old: str,
+    new: str,
+    told: str,
+) -> None:
+    monkeypatch.setenv("VULTUS_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    folder = make_workspace(tmp_path / "ada", pictures=20)
+    plan = (folder / "vultus.toml").read_text(encoding="utf-8")
+    assert old in plan
+    (folder / "vultus.toml").write_text(plan.replace(old, new), encoding="utf-8")
+    for words in (["run", str(folder), "--preview"], ["run", str(folder)]):
+        assert main(words) == 2
+        assert told in capsys.readouterr().err
+    assert not (folder / ".vultus" / "ledger.sqlite").exists(), "something was started"
 
 
 def test_renders_say_what_they_are(world: World) -> None:

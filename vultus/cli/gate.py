@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from vultus.cli.wording import EXIT_DONE, EXIT_NO, EXIT_UNDECIDED, Nouns, noun, say
@@ -39,6 +40,7 @@ def _handle(args: argparse.Namespace) -> int:
     from dataclasses import asdict, replace
 
     from vultus.core.errors import ScoreError
+    from vultus.jobs.script import IN_A_PLAN, UNDECIDED
     from vultus.scoring.records import GateSpec
     from vultus.scoring.second import decide
     from vultus.studies.drive import look_up
@@ -79,4 +81,6 @@ def _handle(args: argparse.Namespace) -> int:
         *(f"  note   {one.words}" for one in outcome.guards if one.name not in counted),
     ]
     say(args, record, lines)
+    if decision == "undecided" and IN_A_PLAN in os.environ:
+        return UNDECIDED
     return EXITS[decision]

@@ -73,6 +73,12 @@ def add(subparsers: Nouns) -> None:
     resume.add_argument(
         "--all", action="store_true", help="every unfinished job nobody looks after"
     )
+    resume.add_argument(
+        "--deadline-h",
+        metavar="HOURS",
+        type=float,
+        help="a new deadline, in hours from now; 0 = none (needed where the job's own has passed)",
+    )
     resume.set_defaults(handle=_resume)
     queue = verb(
         verbs,
@@ -242,13 +248,16 @@ def _follow(args: argparse.Namespace) -> int:
 
 def _ended(args: argparse.Namespace, job: JobFolder) -> int:
     """Tell how a job ended, and return the exit code that its command had or would have had."""
+    from vultus.core.clock import SystemClock
+    from vultus.jobs.control import resume_command
     from vultus.jobs.logs import tail
 
     state = job.state
     lines = [f"job {job.id}: {state.phase.value}"]
     lines += [f"  {line}" for line in state.reason.splitlines()]
     if state.phase.value != "done" or state.exit_code is None:
-        lines += [f"  log: {job.log}", f"  go on: vultus jobs resume {job.id}"]
+        go_on = resume_command(job, now=SystemClock().now())
+        lines += [f"  log: {job.log}", f"  go on: {go_on}"]
         say(args, _described(job), lines)
         return EXIT_STOPPED if state.phase.value == "stopped" else EXIT_FAULT
     say(args, _described(job), [*tail(job.log, 8), *lines])
@@ -269,16 +278,23 @@ def _stop(args: argparse.Namespace) -> int:
 def _resume(args: argparse.Namespace) -> int:
     from vultus.core.clock import SystemClock
     from vultus.core.errors import JobError
+    from vultus.jobs.control import move_deadline
     from vultus.jobs.folder import find
     from vultus.jobs.launch import resume, resume_all
 
     if bool(args.job) == args.all:
         raise JobError("say which job, or --all", next_command="vultus jobs resume --all")
+    if args.all and args.deadline_h is not None:
+        raise JobError(
+            "--deadline-h is of one job, not of --all",
+            next_command=f"vultus jobs resume ID --deadline-h {args.deadline_h:g}",
+        )
     now = SystemClock().now()
     if args.all:
         resumed = resume_all()
     else:
         job = find(args.job)
+        move_deadline(job, args.deadline_h, now=now)
         resumed = [job] if resume(job, now=now) else []
     lines = [f"job {job.id}: going again ({_command(job)})" for job in resumed]
     say(

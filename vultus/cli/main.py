@@ -27,8 +27,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from vultus import __version__
-from vultus.cli.wording import EXIT_FAULT, EXIT_STOPPED, Nouns, tell_fault
-from vultus.core.errors import CancelledError, VultusError
+from vultus.cli.wording import EXIT_FAULT, EXIT_STOPPED, Nouns, of_a_job, tell_fault
+from vultus.core.errors import CancelledError, JobError, VultusError
 
 if TYPE_CHECKING:
     from vultus.jobs.attached import Attached
@@ -134,6 +134,14 @@ def _dispatch(words: list[str]) -> int:
         from vultus.cli.jobs import start_job
 
         return start_job(args, words)
+    alone = of_a_job(words)
+    if alone and hasattr(args, "detach"):
+        # said before anything starts: a night on a paid machine would have no deadline
+        raise JobError(
+            f"{' and '.join(alone)} would do nothing: only a job obeys",
+            expected="--detach",
+            next_command=shlex.join(["vultus", *words, "--detach"]),
+        )
     code = handle(args)
     return int(code or 0)
 

@@ -84,9 +84,11 @@ def _preview(args: argparse.Namespace, workspace: Workspace) -> int:
 
     from vultus.studies.cost import preview
     from vultus.studies.drive import count_lanes
+    from vultus.studies.foresight import refuse_hopeless
     from vultus.studies.given import gather
 
     given = gather(workspace)
+    refuse_hopeless(given)
     found = preview(given, count_lanes(given))
     say(args, {**asdict(found), "renders": found.renders, "seconds": found.seconds}, found.lines())
     return EXIT_DONE

@@ -8,7 +8,16 @@ import io
 import sys
 from pathlib import Path
 
-from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, detachable, noun, say
+from vultus.cli.wording import (
+    EXIT_DONE,
+    EXIT_FAULT,
+    EXIT_NO,
+    Nouns,
+    detachable,
+    noun,
+    of_a_job,
+    say,
+)
 
 __all__ = ["add"]
 
@@ -18,7 +27,8 @@ def add(subparsers: Nouns) -> None:
     parser = noun(
         subparsers,
         "script",
-        help="run the vultus commands of a file, one after the other",
+        help="run the vultus commands of a file, one after the other: exit 0 all done, 1 a no among the answers,"
+        " 2 a command failed",
         examples=["vultus script tonight.toml", "vultus script tonight.toml --detach"],
     )
     parser.add_argument("file", type=Path, help="a TOML file with commands = [...]")
@@ -45,14 +55,25 @@ def _handle(args: argparse.Namespace) -> int:
         plan,
         args.file.absolute().parent,
         tell=lambda text: print(f"vultus: {text}", file=sys.stderr, flush=True),
+        quiet=args.json,
     )
-    said_no = [one.command for one in ran if one.code == 1]
-    failed = [one.command for one in ran if one.code > 1]
+    words = {"no": "the answer was no", "undecided": "undecided", "failed": "failed"}
+    answers = {one.answer for one in ran}
     lines = [f"{len(ran)} commands run"]
-    lines += [f"  the answer was no: vultus {command}" for command in said_no]
-    lines += [f"  failed: vultus {command}" for command in failed]
-    say(args, {"ran": [{"command": one.command, "code": one.code} for one in ran]}, lines)
-    return EXIT_NO if said_no or failed else EXIT_DONE
+    lines += [
+        f"  {words[answer]}: vultus {one.command}"
+        for answer in words
+        for one in ran
+        if one.answer == answer
+    ]
+    left = plan.commands[len(ran) :]
+    if left:
+        lines.append(f'  not run, for on_no = "stop": {len(left)} more')
+    record = [{"command": one.command, "code": one.code, "answer": one.answer} for one in ran]
+    say(args, {"ran": record, "not_run": list(left)}, lines)
+    if "failed" in answers:
+        return EXIT_FAULT
+    return EXIT_NO if answers & {"no", "undecided"} else EXIT_DONE
 
 
 def _fault_of(words: list[str]) -> str:
@@ -70,4 +91,7 @@ def _fault_of(words: list[str]) -> str:
         return "is not a whole command"
     if args.noun == "script":
         return "a plan in a plan"
-    return "a plan runs its own commands; detach the plan" if getattr(args, "detach", 0) else ""
+    if getattr(args, "detach", False):
+        return "a plan runs its own commands; detach the plan"
+    alone = of_a_job(words) if hasattr(args, "detach") else []
+    return f"{' and '.join(alone)}: give it to the plan, with --detach" if alone else ""

@@ -32,6 +32,7 @@ __all__ = [
     "Nouns",
     "detachable",
     "noun",
+    "of_a_job",
     "say",
     "tell_fault",
     "verb",
@@ -48,6 +49,9 @@ EXIT_NO = 1
 EXIT_FAULT = 2
 EXIT_UNDECIDED = 2
 EXIT_STOPPED = 130
+
+JOB_OPTIONS = ("--card", "--comfyui", "--deadline-h")
+"""What goes with --detach, each with a value."""
 
 
 def noun(
@@ -100,11 +104,17 @@ def without_detaching(words: Sequence[str]) -> list[str]:
     for word in words:
         if skip:
             skip = False
-        elif word in ("--card", "--comfyui", "--deadline-h"):
+        elif word in JOB_OPTIONS:
             skip = True
-        elif word != "--detach" and not word.startswith(("--card=", "--comfyui=", "--deadline-h=")):
+        elif word != "--detach" and word.partition("=")[0] not in JOB_OPTIONS:
             left.append(word)
     return left
+
+
+def of_a_job(words: Sequence[str]) -> list[str]:
+    """The options of a command line that do nothing without --detach."""
+    said = {word.partition("=")[0] for word in words}
+    return [option for option in JOB_OPTIONS if option in said]
 
 
 def say(args: argparse.Namespace, record: Mapping[str, Any], lines: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vultus.core.specs import setting
 
 __all__ = [
+    "SEED_MAX",
     "Codec",
     "Progress",
     "Redraw",
@@ -30,6 +31,9 @@ __all__ = [
 ]
 
 Rgb = npt.NDArray[np.uint8]
+
+SEED_MAX = 2**63 - 1
+"""The largest seed that a stream of noise takes."""
 
 
 @dataclass(frozen=True)

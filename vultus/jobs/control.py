@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from vultus.core.clock import Clock, SystemClock
 from vultus.core.errors import BusyError, JobError
-from vultus.core.locks import Lock
+from vultus.core.files import write_json
+from vultus.core.locks import Lock, held
 from vultus.jobs.events import announce
 from vultus.jobs.folder import JobFolder, create
 from vultus.jobs.handover import debts
@@ -21,8 +23,9 @@ from vultus.jobs.processes import Process, end_family, is_alive
 from vultus.jobs.records import Limits, Phase, read_json
 from vultus.jobs.settings import JobsSpec
 
-__all__ = ["describe", "detach", "limits_of", "stop"]
+__all__ = ["describe", "detach", "limits_of", "move_deadline", "resume_command", "stop"]
 
+DEADLINE_MAX_H = 10_000.0
 STOPPED_WITHIN_S = 60.0
 POLL_S = 0.1
 
@@ -53,16 +56,62 @@ def detach(
 
 
 def limits_of(settings: JobsSpec, *, deadline_h: float | None, now: float) -> Limits:
-    """Return the limits of a job that is made now."""
+    """Return the limits of a job that is made now. Raises JobError for hours that are none."""
     guards = settings.guards
     hours = guards.deadline_h if deadline_h is None else deadline_h
     return Limits(
-        deadline_at=now + 3600 * hours if hours > 0 else None,
+        deadline_at=_moment_after(hours, now),
         disk_free_min_gib=guards.disk_free_min_gib,
         balance_min=guards.balance_min if guards.balance_command else None,
         balance_command=guards.balance_command,
         restarts_max=guards.restarts_max,
     )
+
+
+def _moment_after(hours: float, now: float) -> float | None:
+    if not 0.0 <= hours <= DEADLINE_MAX_H:
+        raise JobError(
+            f"--deadline-h {hours:g} is no number of hours",
+            expected=f"0 (no deadline) to {DEADLINE_MAX_H:g}",
+            next_command="give --deadline-h 8",
+        )
+    return now + 3600 * hours if hours else None
+
+
+def move_deadline(job: JobFolder, deadline_h: float | None, *, now: float) -> None:
+    """Give a job that is to be resumed a new deadline, where one was given.
+
+    Raises JobError when none was and its own has passed: it would be stopped again at once.
+    """
+    if deadline_h is None:
+        if not job.has_supervisor and _is_late(job, now):
+            raise JobError(
+                f"the deadline of job {job.id} has passed: it would be stopped again at once",
+                expected="a new deadline in hours from now; 0 = none",
+                next_command=resume_command(job, now=now),
+            )
+        return
+    limits = replace(job.spec.limits, deadline_at=_moment_after(deadline_h, now))
+    try:
+        with held(job.supervisor_lock):
+            write_json(job.path / "spec.json", replace(job.spec, limits=limits).to_json())
+    except BusyError:
+        raise JobError(
+            f"job {job.id} is under way: its deadline stays as it is",
+            expected="a job that stands still",
+            next_command=f"vultus jobs stop {job.id}, then the same command again",
+        ) from None
+
+
+def resume_command(job: JobFolder, *, now: float) -> str:
+    """The command that sets a job going again."""
+    words = f"vultus jobs resume {job.id}"
+    return f"{words} --deadline-h 8" if _is_late(job, now) else words
+
+
+def _is_late(job: JobFolder, now: float) -> bool:
+    at = job.spec.limits.deadline_at
+    return at is not None and now >= at
 
 
 def stop(job: JobFolder, why: str, *, clock: Clock | None = None) -> None:

@@ -1,6 +1,6 @@
 """What a job is: a command line, what it may use, how far it is. Plain JSON in the job's folder.
 
-    spec.json       what was asked; written once
+    spec.json       what was asked; written once, and again where a person moves the deadline
     state.json      what became of it; written by its supervisor alone
     exit.json       the worker's own last word: it outlives a supervisor that could have asked
 

@@ -18,9 +18,22 @@ from vultus.core import specs
 from vultus.core.errors import CancelledError, JobError
 from vultus.core.specs import setting
 
-__all__ = ["Ran", "ScriptSpec", "command_words", "load_script", "run_script"]
+__all__ = [
+    "IN_A_PLAN",
+    "UNDECIDED",
+    "Ran",
+    "ScriptSpec",
+    "command_words",
+    "load_script",
+    "run_script",
+]
 
+IN_A_PLAN = "VULTUS_PLAN"
+"""Environment: set for the commands of a plan, where `gate` says "undecided" by a code of its own."""
+UNDECIDED = 3
+"""That code: a shell is told 2, which is also a fault's, and a plan must not take one for the other."""
 _STOPPED = 130
+_STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class ScriptSpec:
     )
     on_no: str = setting(
         "continue",
-        help="after a command whose answer is no (exit code 1, e.g. a gate that was not passed)",
+        help="after a command whose answer is no (exit code 1) or undecided, e.g. a gate that was not passed",
         choices=("continue", "stop"),
     )
     on_fault: str = setting(
@@ -53,6 +66,15 @@ class Ran:
 
     command: str
     code: int
+    """as a shell sees it"""
+    undecided: bool = False
+
+    @property
+    def answer(self) -> str:
+        """What it said: yes, no or undecided; or failed, where it has no answer."""
+        if self.undecided:
+            return "undecided"
+        return {0: "yes", 1: "no"}.get(self.code, "failed")
 
 
 def load_script(path: Path) -> ScriptSpec:
@@ -67,11 +89,16 @@ def command_words(command: str) -> list[str]:
 
 
 def run_script(
-    plan: ScriptSpec, folder: Path, tell: Callable[[str], None] = lambda text: None
+    plan: ScriptSpec,
+    folder: Path,
+    tell: Callable[[str], None] = lambda text: None,
+    *,
+    quiet: bool = False,
 ) -> list[Ran]:
-    """Run the commands of a plan in a folder and return what they ended with.
+    """Run the commands of a plan in a folder and return what they ended with; fewer where a no stops it.
 
-    Raises JobError after a command that failed, CancelledError when one was stopped.
+    With `quiet` their results go to stderr. Raises JobError after a command that failed, CancelledError when one was
+    stopped.
     """
     ran: list[Ran] = []
     total = len(plan.commands)
@@ -80,20 +107,23 @@ def run_script(
         code = subprocess.call(
             [sys.executable, "-m", "vultus", *command_words(command)],
             cwd=folder,
-            env=dict(os.environ),
+            env={**os.environ, IN_A_PLAN: "1"},
             stdin=subprocess.DEVNULL,
+            stdout=_STDERR if quiet else None,
         )
-        ran.append(Ran(command, code))
+        one = Ran(command, 2, undecided=True) if code == UNDECIDED else Ran(command, code)
+        ran.append(one)
         if code in (_STOPPED, -2):
             raise CancelledError(f"the plan was stopped at {command!r}")
         if code < 0:
             # Its process was killed: the plan may simply be run again.
             raise CancelledError(f"{command!r} was ended by signal {-code}")
-        stop = plan.on_no if code == 1 else plan.on_fault if code > 1 else "continue"
-        if stop == "stop":
+        if one.answer in ("no", "undecided") and plan.on_no == "stop":
+            return ran
+        if one.answer == "failed" and plan.on_fault == "stop":
             raise JobError(
                 f"{command!r} ended with exit code {code}, command {number} of {total}",
-                expected="0" if plan.on_no == "stop" else "0 or 1",
+                expected="0 or 1",
                 next_command=f"vultus {shlex.join(command_words(command))}",
             )
     return ran

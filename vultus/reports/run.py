@@ -40,9 +40,12 @@ STAGE_WORDS = {
 }
 
 
-def run_report(outcome: Outcome, created: str = "") -> RunReport:
-    """The record of a run; the same outcome always gives the same record."""
-    chosen = _chosen(outcome)
+def run_report(outcome: Outcome, created: str = "", file_name: str = "") -> RunReport:
+    """The record of a run; the same outcome always gives the same record.
+
+    `file_name` is the LoRA's in loras/, where that is not its first choice.
+    """
+    chosen = _chosen(outcome, file_name or lora_file_name(outcome))
     renders = sum(len(one.renders) for one in outcome.cells) + len(outcome.fresh.renders)
     return RunReport(
         title=outcome.persona.name,
@@ -113,7 +116,7 @@ def lora_file_name(outcome: Outcome) -> str:
     return f"{words or 'persona'}-step-{chosen.step:06d}.safetensors"
 
 
-def _chosen(outcome: Outcome) -> ChosenView:
+def _chosen(outcome: Outcome, file_name: str) -> ChosenView:
     cell = outcome.choice.chosen
     score = outcome.fresh.score
     return ChosenView(
@@ -131,7 +134,7 @@ def _chosen(outcome: Outcome) -> ChosenView:
         gate_answer=outcome.gate.answer,
         gate_bar=outcome.plan.gate.m10,
         gate_reasons=outcome.gate.reasons,
-        file_name=f"loras/{lora_file_name(outcome)}",
+        file_name=f"loras/{file_name}",
         trigger=outcome.persona.with_trigger,
     )
 

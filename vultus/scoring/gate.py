@@ -28,13 +28,26 @@ from vultus.scoring.records import (
 from vultus.stats.estimate import Estimate, wilson
 from vultus.stats.jackknife import student_quantile
 
-__all__ = ["GROUP_RENDERS_MIN", "certified_chance", "judge", "lower_bound", "upper_bound"]
+__all__ = [
+    "GROUP_RENDERS_MIN",
+    "GUARD_NAMES",
+    "certified_chance",
+    "judge",
+    "lower_bound",
+    "upper_bound",
+]
 
 GROUP_RENDERS_MIN = 4
 """A part of the panel with fewer renders is shown, not judged."""
 
 COPYING = "copying"
 """The guard-rail that must have looked when renders are closer than the person's own pictures."""
+
+GUARD_NAMES = (
+    *(COPYING, "copied pictures", "black hole", "flat pictures", "adherence", "framing"),
+    *("diversity", "sharpness", "burnt pixels", "leakage", "second judge"),
+)
+"""Every guard-rail that can stand beside the number: what [gate] guards may ask for."""
 
 
 def judge(spec: GateSpec, score: CellScore, guards: Sequence[Guard] = ()) -> GateVerdict:

@@ -23,7 +23,7 @@ from vultus.store.ledger import Ledger
 from vultus.store.records import AttemptState, StepRecord
 from vultus.studies.given import Given
 from vultus.sweeps.allocate import Budget
-from vultus.sweeps.budget import Price, parse_amount, renders_for
+from vultus.sweeps.budget import Amount, Price, parse_amount, renders_for
 
 SD_M10 = 0.43
 """Standard deviation of m10 at 36 references and 48 renders: reference "measuring", section 5 (simulated)."""
@@ -143,6 +143,18 @@ def screening_renders(given: Given, keys: Iterable[str], lanes: int) -> int | No
             expected="a budget in renders",
             next_command='say [sweep] budget = "600 renders"',
         )
+    _refuse_small(given, amount, bought)
+    return bought - confirm_renders(given)
+
+
+def refuse_small_budget(given: Given) -> None:
+    """Raise ScoreError where a budget in renders cannot show every cell once; one in time has no price yet."""
+    amount = parse_amount(given.plan.sweep.budget)
+    if amount is not None and amount.unit == "renders":
+        _refuse_small(given, amount, int(amount.value))
+
+
+def _refuse_small(given: Given, amount: Amount, bought: int) -> None:
     confirm, cells = confirm_renders(given), len(given.cells)
     if bought - confirm < cells:
         raise ScoreError(
@@ -151,7 +163,6 @@ def screening_renders(given: Given, keys: Iterable[str], lanes: int) -> int | No
             expected=f"a budget of {cells + confirm} renders or more",
             next_command="raise [sweep] budget, or name fewer strengths, bases, checkpoints or finalists",
         )
-    return bought - confirm
 
 
 def measured_price(given: Given, lanes: int) -> Price | None:
@@ -199,6 +210,7 @@ __all__ = [
     "measured_price",
     "planned_renders",
     "preview",
+    "refuse_small_budget",
     "row_renders",
     "screening_renders",
 ]

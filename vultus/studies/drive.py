@@ -19,6 +19,7 @@ from vultus.steps.executors import Executor, open_executor, parse_executor, visi
 from vultus.steps.orders import Pool, Task
 from vultus.steps.pools import LookUpPool
 from vultus.studies.bases import threads_for
+from vultus.studies.foresight import refuse_hopeless
 from vultus.studies.given import Given, gather
 from vultus.studies.outcome import Outcome
 from vultus.studies.requests import curate_order, total_cost
@@ -42,6 +43,7 @@ def drive(
     run is at work in this workspace.
     """
     given = gather(workspace, retry_failed=retry_failed)
+    refuse_hopeless(given)
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),

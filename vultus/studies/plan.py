@@ -9,15 +9,19 @@ a report that pools them says nothing about either.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from vultus.core import specs
 from vultus.core.errors import SpecError, UnknownNameError
+from vultus.core.registry import hint
 from vultus.core.specs import setting
 from vultus.datasets.records import CurateSpec
-from vultus.generation.records import RenderSpec
+from vultus.generation.records import SEED_MAX, RenderSpec
 from vultus.notices.records import NotifySpec
+from vultus.scoring.gate import GUARD_NAMES
 from vultus.scoring.yardstick import IMPOSTORS_MIN
 from vultus.steps.executors import parse_executor
 from vultus.steps.kinds.resident import RENDERERS
@@ -49,7 +53,9 @@ class Prompts:
 class Blocks:
     """Prompts x seeds: one prompt with one seed is a block."""
 
-    seeds: tuple[int, ...] = setting((1,), help="starting noises of every prompt")
+    seeds: tuple[int, ...] = setting(
+        (1,), help="starting noises of every prompt", low=0, high=SEED_MAX
+    )
     prompts: Prompts = field(default_factory=Prompts)
 
 
@@ -106,7 +112,8 @@ class GateSettings:
     )
     guards: tuple[str, ...] = setting(
         (),
-        help="guard-rails that must have been measured before anything is certified, such as adherence or leakage",
+        help="guard-rails that must have been measured before anything is certified: "
+        + ", ".join(GUARD_NAMES),
     )
     confidence: float = setting(
         0.90, help="confidence of the one-sided bound that certifies", low=0.5, high=0.999
@@ -214,14 +221,17 @@ class RunSpec:
 def load_plan(path: Path) -> RunSpec:
     """Read vultus.toml; every fault of the file is named at once."""
     plan = specs.load(RunSpec, path)
-    faults = plan_faults(plan, path.name)
+    faults = plan_faults(plan, path.name, path.parent)
     if faults:
         raise SpecError(faults)
     return plan
 
 
-def plan_faults(plan: RunSpec, where: str) -> list[str]:
-    """Return what single settings cannot see: empty panels, prompts without persona, shared blocks."""
+def plan_faults(plan: RunSpec, where: str, folder: Path = Path()) -> list[str]:
+    """Return what single settings cannot see: empty panels, prompts without persona, shared blocks.
+
+    Paths of the plan begin at `folder`.
+    """
     faults: list[str] = []
     try:
         parse_executor(plan.machine.executor)
@@ -229,7 +239,7 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [machine] {fault.what} (expected {fault.expected})")
     if not plan.bases:
         faults.append(f"{where}: bases is empty: name at least one base model")
-    if len(set(plan.bases)) != len(plan.bases):
+    if _names_twice(plan.bases, folder):
         faults.append(f"{where}: bases names one base twice")
     if not any(strength > 0 for strength in plan.sweep.strengths):
         faults.append(f"{where}: [sweep] strengths needs a strength above 0")
@@ -237,31 +247,20 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
         faults.append(f"{where}: [sweep] strengths may not be negative")
     if not plan.sweep.face_detail or any(not 0 <= one < 1 for one in plan.sweep.face_detail):
         faults.append(f"{where}: [sweep] face_detail wants values from 0 (off) to below 1")
-    if len(set(plan.loras)) != len(plan.loras):
+    if _names_twice(plan.loras, folder):
         faults.append(f"{where}: loras names one file twice")
+    faults.extend(f"{where}: [sweep] {fault}" for fault in _number_faults(plan))
+    faults.extend(
+        f"{where}: [gate] guards: there is no guard-rail {name!r}{hint(name, GUARD_NAMES)}"
+        f" (expected some of {', '.join(GUARD_NAMES)})"
+        for name in plan.gate.guards
+        if name not in GUARD_NAMES
+    )
     faults.extend(f"{where}: [sweep] average {fault}" for fault in _average_faults(plan))
     faults.extend(f"{where}: [clock] {fault}" for fault in _clock_faults(plan))
     faults.extend(f"{where}: [train] {fault}" for fault in contradictions(plan.train))
     for name, blocks in (("panel", plan.panel), ("confirm", plan.confirm)):
-        rows = blocks.prompts.rows()
-        if not rows:
-            faults.append(f"{where}: [{name}.prompts] lists no prompt")
-        if not blocks.seeds:
-            faults.append(f"{where}: [{name}] seeds is empty")
-        count = len(rows) * len(set(blocks.seeds))
-        if rows and blocks.seeds and count < IMPOSTORS_MIN:
-            faults.append(
-                f"{where}: [{name}] has {count} blocks (prompts x seeds); the scale needs {IMPOSTORS_MIN}"
-            )
-        if len(set(blocks.seeds)) != len(blocks.seeds):
-            faults.append(f"{where}: [{name}] seeds names one seed twice")
-        if len({text for _, text in rows}) != len(rows):
-            faults.append(f"{where}: [{name}.prompts] lists one prompt twice")
-        faults.extend(
-            f"{where}: [{name}.prompts] {framing}: {text!r} has no {PERSONA_WORD}"
-            for framing, text in rows
-            if PERSONA_WORD not in text
-        )
+        faults.extend(f"{where}: [{name}{fault}" for fault in _block_faults(blocks))
     try:
         parse_amount(plan.sweep.budget)
     except ValueError as fault:
@@ -273,6 +272,45 @@ def plan_faults(plan: RunSpec, where: str) -> list[str]:
             f"{where}: [confirm] repeats a block of the panel ({text!r}, seed {seed}):"
             " a cell is confirmed on blocks that did not choose it"
         )
+    return faults
+
+
+def _block_faults(blocks: Blocks) -> list[str]:
+    faults = []
+    rows = blocks.prompts.rows()
+    if not rows:
+        faults.append(".prompts] lists no prompt")
+    if not blocks.seeds:
+        faults.append("] seeds is empty")
+    count = len(rows) * len(set(blocks.seeds))
+    if rows and blocks.seeds and count < IMPOSTORS_MIN:
+        faults.append(f"] has {count} blocks (prompts x seeds); the scale needs {IMPOSTORS_MIN}")
+    if len(set(blocks.seeds)) != len(blocks.seeds):
+        faults.append("] seeds names one seed twice")
+    if len({text for _, text in rows}) != len(rows):
+        faults.append(".prompts] lists one prompt twice")
+    faults.extend(
+        f".prompts] {framing}: {text!r} has no {PERSONA_WORD}"
+        for framing, text in rows
+        if PERSONA_WORD not in text
+    )
+    return faults
+
+
+def _names_twice(names: Sequence[str], folder: Path) -> bool:
+    """Whether two names stand for one file or folder: `plain` and `./plain`."""
+    return len({(folder / Path(name).expanduser()).resolve() for name in names}) != len(names)
+
+
+def _number_faults(plan: RunSpec) -> list[str]:
+    faults = []
+    for name in ("strengths", "face_detail"):
+        values = getattr(plan.sweep, name)
+        if not all(map(math.isfinite, values)):
+            faults.append(f"{name} wants finite numbers")
+        # what a table shows alike is one cell to its reader
+        elif len({f"{value:g}" for value in values}) != len(values):
+            faults.append(f"{name} names one value twice")
     return faults
 
 

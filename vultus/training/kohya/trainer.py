@@ -47,7 +47,7 @@ from vultus.training.records import (
 )
 from vultus.training.views import expand_views
 
-__all__ = ["train", "train_with"]
+__all__ = ["refuse_folder", "train", "train_with"]
 
 STARTER = Path(__file__).with_name("start_script.py")
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
@@ -74,6 +74,17 @@ def train(
     return train_with(current("kohya"), spec, base, pictures, out, seed, progress)
 
 
+def refuse_folder(base: Path) -> None:
+    """Raise TrainingError where kohya's script cannot read the base."""
+    if require_base(base) != "file":
+        raise TrainingError(
+            "kohya's trainer reads one file, and this base is a folder",
+            where=str(base),
+            expected="an SDXL checkpoint as one .safetensors file",
+            next_command='name another training_base in vultus.toml, or set trainer = "native"',
+        )
+
+
 def train_with(
     tool: ToolPlace,
     spec: TrainSpec,
@@ -86,12 +97,7 @@ def train_with(
     """The same with a given environment: what tests and benchmarks call."""
     refuse_contradictions(spec, pictures)
     refuse_unknown_to_kohya(spec)
-    if require_base(base) != "file":
-        raise TrainingError(
-            "kohya's trainer reads one file, and this base is a folder",
-            where=str(base),
-            expected="an SDXL checkpoint as one .safetensors file",
-        )
+    refuse_folder(base)
     views, told = expand_views(spec, pictures)
     out.mkdir(parents=True, exist_ok=True)
     request = _request(tool, spec, base, views, seed)
