@@ -11,7 +11,7 @@ import pytest
 from vultus.cli.main import main
 from vultus.core.errors import WeightsError
 from vultus.core.seeds import stream
-from vultus.core.weights import read_header
+from vultus.core.weights import read_header, read_tensors, write_weights
 from vultus.training.lora_arithmetic import Pair, add_loras, read_lora, tensors_of
 from vultus.training.lora_file import cast, write_lora
 from vultus.training.lora_tools import inspect_lora, sum_loras
@@ -134,6 +134,79 @@ def test_commands_say_what_they_did(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "unet.down_blocks.1.attentions.0.proj_in.lora_A.weight" in names
     assert "unet.down_blocks.1.resnets.0.conv1.lora_B.weight" in names
     assert len(names) == 6
+
+
+@pytest.mark.parametrize("rank", [8, 500])
+def test_a_merge_takes_the_rank_that_was_asked_for(tmp_path: Path, rank: int) -> None:
+    files = [_lora(tmp_path / f"{i}.safetensors", i) for i in range(2)]
+    parts = [_changes(file) for file in files]
+    out = tmp_path / "both.safetensors"
+    told = sum_loras(files, out, weights=[1.0, 1.0], rank=rank, precision="fp32")
+    assert told["rank"] == 8 and told["lost"] < 1e-9
+    compared = 0
+    for prefix, found in _changes(out).items():
+        np.testing.assert_allclose(found, parts[0][prefix] + parts[1][prefix], rtol=0, atol=1e-5)
+        compared += 1
+    assert compared == 3
+    assert sum_loras(files, out, weights=[1.0, 1.0], rank=4, precision="fp32")["lost"] > 0.05
+    assert sum_loras(files, out, weights=None, rank=8, precision="fp32")["rank"] == 4
+
+
+@pytest.mark.parametrize("verb", ["merge", "average"])
+@pytest.mark.parametrize("rank", ["0", "-2", "4097"])
+def test_a_rank_that_is_none_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, rank: str
+) -> None:
+    file, out = _lora(tmp_path / "a.safetensors", 1), tmp_path / "out.safetensors"
+    assert main(["lora", verb, str(file), str(file), "-o", str(out), f"--rank={rank}"]) == 2
+    assert f"--rank {rank} is outside 1..4096" in capsys.readouterr().err and not out.exists()
+
+
+def test_factors_without_a_product_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.safetensors"
+    prefix = next(iter(SHAPES))
+    shapes = [((0, 24), (16, 0)), ((4, 24), (16, 3)), ((24,), (16, 4))]
+    for down, up in shapes:
+        tensors = {f"{prefix}.lora_down.weight": np.ones(down, np.float16)}
+        tensors[f"{prefix}.lora_up.weight"] = np.ones(up, np.float16)
+        write_weights(file, tensors, {})
+        assert main(["lora", "inspect", str(file)]) == 2
+        assert "two factors of one rank, 1 or more" in capsys.readouterr().err
+
+
+def test_numbers_that_are_not_finite_are_told_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad, out = (tmp_path / f"{name}.safetensors" for name in ("good", "bad", "out"))
+    _lora(good, 1)
+    tensors = read_tensors(good)
+    prefix = next(iter(SHAPES))
+    spoilt = tensors[f"{prefix}.lora_up.weight"]
+    spoilt[0, :2] = np.nan, np.inf
+    write_weights(bad, tensors, {})
+    assert main(["lora", "inspect", str(bad)]) == 1
+    shown = capsys.readouterr().out
+    assert f"NOT FINITE: 2 numbers in 1 of 3 modules ({prefix})" in shown
+    assert "mean size of the change unknown" in shown
+    assert main(["lora", "inspect", str(bad), "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["not_finite"] == {prefix: 2}
+    for words in (
+        ["merge", str(good), str(bad), "-o", str(out)],
+        ["average", str(good), str(bad), "-o", str(out)],
+        ["convert", str(bad), str(out)],
+    ):
+        assert main(["lora", *words]) == 2
+        err = capsys.readouterr().err
+        assert f"{bad}: holds 2 numbers that are not finite" in err and "learning" not in err
+    both = ["merge", str(good), str(good), "-o", str(out), "--weights"]
+    assert main(["lora", *both, "1", "nan"]) == 2
+    assert "--weights nan: not finite" in capsys.readouterr().err
+    assert main(["lora", *both, "1", "1e9"]) == 2
+    err = capsys.readouterr().err
+    assert "beyond the range of fp16" in err and "--precision fp32" in err
+    assert not out.exists()
 
 
 def test_bf16_rounds_as_torch_does() -> None:

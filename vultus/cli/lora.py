@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vultus.cli.wording import EXIT_DONE, Nouns, noun, say, verb
+from vultus.cli.wording import EXIT_DONE, EXIT_NO, Nouns, noun, say, verb
 
 __all__ = ["add"]
+
+SHOWN = 5
 
 
 def add(subparsers: Nouns) -> None:
@@ -23,7 +25,8 @@ def add(subparsers: Nouns) -> None:
     inspecting = verb(
         verbs,
         "inspect",
-        help="count modules by network and kind, with ranks, alphas and how strong they are",
+        help="count modules by network and kind, with ranks, alphas and how strong they are; exit code 1 where"
+        " numbers are not finite",
         examples=["vultus lora inspect ada.safetensors"],
     )
     inspecting.add_argument("path", type=Path, help="a LoRA with kohya's names")
@@ -48,7 +51,9 @@ def add(subparsers: Nouns) -> None:
         one.add_argument("paths", type=Path, nargs="+", help="LoRAs with kohya's names")
         one.add_argument("--out", "-o", type=Path, required=True, help="the file to write")
         one.add_argument(
-            "--rank", type=int, help="largest rank of the result (merge: all; average: the first's)"
+            "--rank",
+            type=int,
+            help="largest rank of the result, 1 to 4096 (merge: all; average: the first's)",
         )
         _add_precision(one)
         one.set_defaults(handle=handle)
@@ -70,7 +75,8 @@ def _add_convert(verbs: Nouns) -> None:
         help="whose names: kohya's (ComfyUI, A1111 and its family) or diffusers' (keeps a DoRA whole there)",
     )
     converting.add_argument(
-        "--base", type=Path, help="the base it was made for, where that is not SDXL's own shape"
+        "--base",
+        help="the base it was made for, where that is not SDXL's own shape: standin/<name>, a folder or a file",
     )
     converting.add_argument(
         "--private", action="store_true", help="keep only the metadata that loaders need"
@@ -95,26 +101,36 @@ def _inspect(args: argparse.Namespace) -> int:
     ]
     lines += [
         f"  {g['network']:<6} {g['kind']:<8} {g['modules']:>4} modules  rank {g['ranks']}"
-        f"  alpha {g['alphas']}  mean size of the change {g['mean_norm']:.4f}"
+        f"  alpha {g['alphas']}  mean size of the change "
+        f"{'unknown' if g['mean_norm'] is None else format(g['mean_norm'], '.4f')}"
         f"{'  (' + str(g['zero']) + ' exactly zero)' if g['zero'] else ''}"
         for g in record["groups"]
     ]
+    bad = record["not_finite"]
+    if bad:
+        some = ", ".join(list(bad)[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
+        lines.insert(
+            1,
+            f"  NOT FINITE: {sum(bad.values()):,} numbers in {len(bad)} of {record['modules']} modules ({some})",
+        )
     shown = ("modelspec.", "ss_network_", "ss_base_", "ss_output")
     lines += [f"  {k} = {v}" for k, v in record["metadata"].items() if k.startswith(shown)]
     say(args, record, lines)
-    return EXIT_DONE
+    return EXIT_NO if bad else EXIT_DONE
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from vultus.studies.bases import locate_base
     from vultus.training.lora_tools import convert_lora
 
+    base = None if args.base is None else locate_base(args.base, Path.cwd(), "--base")
     count = convert_lora(
         args.path,
         args.out,
         to=args.to,
         precision=args.precision,
         private=args.private,
-        base=args.base,
+        base=base,
     )
     record = {"path": str(args.out), "tensors": count, "names": args.to}
     say(args, record, [f"{args.out}: {count} tensors with {args.to} names, {args.precision}"])

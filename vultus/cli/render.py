@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say
 
 if TYPE_CHECKING:
+    from vultus.generation.records import RenderSpec
     from vultus.steps.orders import Do, Done, Order
     from vultus.studies.bases import Base
 
@@ -57,14 +60,16 @@ def _handle(args: argparse.Namespace) -> int:
     from vultus.steps.orders import Task
     from vultus.studies.bases import find_base, threads_for
 
+    _refuse_odd(args)
     memory = args.out / ".vultus"
-    base = find_base(args.base, Path.cwd(), memory)
+    base = find_base(args.base, Path.cwd(), memory, "--base")
     content = ""
     if args.lora is not None:
         require_lora(args.lora)
         content = file_content_id(args.lora)
     blocks = [(prompt, seed) for prompt in args.prompt for seed in args.seed]
-    strengths = list(dict.fromkeys(args.strength)) if content else [0.0]
+    # strengths of one text would be one file
+    strengths = list({f"{one:g}": one for one in args.strength}.values()) if content else [0.0]
     written = []
     total = len(strengths) * len(blocks)
     with (
@@ -89,6 +94,38 @@ def _handle(args: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _refuse_odd(args: argparse.Namespace) -> None:
+    """Raise SpecError with every number that no renderer takes."""
+    from vultus.core.errors import Fault, SpecError
+    from vultus.core.specs import parse
+    from vultus.generation.records import SEED_MAX, RenderSpec
+
+    where = "vultus render"
+    faults = [
+        Fault(where, f"--strength {one:g}", "a finite number")
+        for one in args.strength
+        if not math.isfinite(one)
+    ]
+    faults += [
+        Fault(where, f"--seed {one}", f"0 to {SEED_MAX}")
+        for one in args.seed
+        if not 0 <= one <= SEED_MAX
+    ]
+    try:
+        parse(RenderSpec, asdict(_spec(args)), where)
+    except SpecError as fault:
+        faults += fault.faults
+    if faults:
+        raise SpecError(faults)
+
+
+def _spec(args: argparse.Namespace) -> RenderSpec:
+    from vultus.generation.records import RenderSpec
+
+    size = {"width_px": args.width, "height_px": args.height}
+    return RenderSpec(steps=args.steps, guidance=args.guidance, **size)
+
+
 def _order(
     args: argparse.Namespace,
     base: Base,
@@ -97,19 +134,15 @@ def _order(
     blocks: list[tuple[str, int]],
 ) -> Order:
     """The same step that a sweep would ask for, so that equal questions have equal keys."""
-    from dataclasses import asdict
-
-    from vultus.generation.records import RenderSpec
     from vultus.steps.orders import Order, step_of
 
-    size = {"width_px": args.width, "height_px": args.height}
     alone = strength == 0.0
     inputs = {
         "renderer": "diffusers",
         "base": base.digest,
         "lora": "" if alone else content,
         "strength": strength,
-        "spec": asdict(RenderSpec(steps=args.steps, guidance=args.guidance, **size)),
+        "spec": asdict(_spec(args)),
         "blocks": [list(block) for block in blocks],
     }
     files = {"base": base.path} if alone else {"base": base.path, "lora": args.lora}

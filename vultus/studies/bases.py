@@ -50,14 +50,28 @@ def threads_for(bases: Iterable[Base]) -> int:
     return 0 if any(base.is_large for base in bases) else 1
 
 
-def find_base(name: str, folder: Path, memory: Path) -> Base:
+def find_base(name: str, folder: Path, memory: Path, option: str = "") -> Base:
     """Resolve a base's name. Raises WeightsError when it is not a base this program can load."""
-    path = locate_base(name, folder)
+    path = locate_base(name, folder, option)
     return Base(name, path, base_digest(path, memory))
 
 
-def locate_base(name: str, folder: Path) -> Path:
-    """Where a base lies, its headers looked at and nothing hashed. Raises WeightsError."""
+def locate_base(name: str, folder: Path, option: str = "") -> Path:
+    """Where a base lies, its headers looked at and nothing hashed. Raises WeightsError.
+
+    `option` is where the name was given, where that was not vultus.toml.
+    """
+    try:
+        return _located(name, folder)
+    except WeightsError as fault:
+        if option and "vultus.toml" in fault.next_command:
+            fault.next_command = (
+                f"give {option} standin/<name>, a diffusers folder or a .safetensors file"
+            )
+        raise
+
+
+def _located(name: str, folder: Path) -> Path:
     path = packaged_base(name) if name.startswith(PACKAGED) else folder / Path(name).expanduser()
     if not path.exists():
         raise WeightsError(

@@ -23,7 +23,7 @@ from vultus.core.errors import WeightsError
 from vultus.core.weights import read_tensors, require_lora
 from vultus.training.lora_file import alpha_tensor, cast
 
-__all__ = ["LoraFile", "Pair", "add_loras", "read_lora", "tensors_of"]
+__all__ = ["LoraFile", "Pair", "add_loras", "read_lora", "refuse_misshapen", "tensors_of"]
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Wide = np.ndarray[Any, np.dtype[np.float64]]
@@ -41,6 +41,13 @@ class Pair:
     @property
     def rank(self) -> int:
         return int(self.down.shape[0])
+
+    @property
+    def not_finite(self) -> int:
+        """How many of its numbers are infinite or none at all."""
+        arrays = [self.down, self.up, np.asarray(self.alpha)]
+        arrays += [] if self.magnitude is None else [self.magnitude]
+        return sum(int((~np.isfinite(array)).sum()) for array in arrays)
 
     def factors(self, weight: float = 1.0) -> tuple[Wide, Wide]:
         """(B, A) with weight * alpha / rank multiplied into B."""
@@ -61,6 +68,12 @@ class LoraFile:
     def is_dora(self) -> bool:
         return any(pair.magnitude is not None for pair in self.pairs.values())
 
+    @property
+    def not_finite(self) -> dict[str, int]:
+        """The modules that hold numbers that are not finite, and how many each."""
+        counts = {prefix: pair.not_finite for prefix, pair in self.pairs.items()}
+        return {prefix: count for prefix, count in counts.items() if count}
+
 
 def read_lora(path: Path) -> LoraFile:
     """Read a LoRA with kohya's names. Raises WeightsError for anything else."""
@@ -75,13 +88,14 @@ def read_lora(path: Path) -> LoraFile:
         if up is None:
             raise WeightsError(f"has {name} and no lora_up beside it", where=str(path))
         # without an alpha loaders take the rank
-        alpha = tensors.get(f"{prefix}.alpha")
+        alpha = tensors.get(f"{prefix}.alpha", np.asarray(len(np.atleast_1d(down)))).reshape(-1)
         pairs[prefix] = Pair(
             down=down,
             up=up,
-            alpha=float(len(down)) if alpha is None else float(alpha),
+            alpha=float(alpha[0]),
             magnitude=tensors.get(f"{prefix}.dora_scale"),
         )
+        refuse_misshapen(path, prefix, pairs[prefix])
     if not pairs:
         raise WeightsError(
             "is a LoRA with other names than kohya's",
@@ -90,6 +104,18 @@ def read_lora(path: Path) -> LoraFile:
             next_command=f"vultus lora convert {path} OUT --to kohya",
         )
     return LoraFile(path, pairs, header.metadata)
+
+
+def refuse_misshapen(path: Path, prefix: str, pair: Pair) -> None:
+    """Raise WeightsError where a module's two factors have no product."""
+    down, up = pair.down.shape, pair.up.shape
+    if min(len(down), len(up)) < 2 or not 0 < down[0] == up[1]:
+        shapes = f"{' x '.join(map(str, up)) or 'a number'} times {' x '.join(map(str, down)) or 'a number'}"
+        raise WeightsError(
+            f"{prefix} has no LoRA that can be computed: {shapes}",
+            where=str(path),
+            expected="two factors of one rank, 1 or more",
+        )
 
 
 def tensors_of(pairs: Mapping[str, Pair], precision: str) -> dict[str, np.ndarray[Any, Any]]:
@@ -146,12 +172,13 @@ def _padded(values: Wide, rank: int, axis: int) -> Wide:
 
 
 def add_loras(
-    loras: Sequence[LoraFile], weights: Sequence[float], rank: int | None
+    loras: Sequence[LoraFile], weights: Sequence[float], rank: int | None, *, own_rank: bool = False
 ) -> tuple[dict[str, Pair], float]:
     """The weighted sum of the LoRAs' changes, module by module; returns it and the energy lost.
 
-    `rank` None keeps every factor (exact, ranks add up); else each module goes back to that rank, or
-    to its own where a convolution's is smaller. A module that a file lacks counts as zero there.
+    `rank` None keeps every factor (exact, ranks add up); else each module goes back to that rank. With `own_rank` never
+    to more than the largest that one of the files has: a convolution's may be smaller (LoCon). A module that a file
+    lacks counts as zero there.
     """
     _refuse(loras)
     summed: dict[str, Pair] = {}
@@ -164,8 +191,8 @@ def add_loras(
         up = np.concatenate([b for b, _ in factors], axis=1)
         down = np.concatenate([a for _, a in factors], axis=0)
         if rank is not None:
-            # a rank of its own (LoCon) is kept where it was smaller
-            goal = min(rank, max(pair.rank for pair in own))
+            ranks = [pair.rank for pair in own]
+            goal = min(rank, max(ranks) if own_rank else sum(ranks))
             up, down, lost = _reduced(up, down, goal)
             up, down = _padded(up, goal, 1), _padded(down, goal, 0)
             worst = max(worst, lost)

@@ -14,10 +14,19 @@ from vultus.core.sdxl.architecture import TEXT_ENCODER, TEXT_ENCODER_2, UNET
 from vultus.core.sdxl.lora_forms import kohya_name, peft_config, peft_name, peft_shape
 from vultus.core.sdxl.lora_keys import LoraModule, text_encoder_modules, unet_modules
 from vultus.core.weights import read_tensors, require_base, require_lora
-from vultus.training.lora_arithmetic import LoraFile, Pair, add_loras, read_lora, tensors_of
+from vultus.training.lora_arithmetic import (
+    LoraFile,
+    Pair,
+    add_loras,
+    read_lora,
+    refuse_misshapen,
+    tensors_of,
+)
 from vultus.training.lora_file import LOADERS_NEED, RECOGNISERS_KEY, cast, write_lora
 
 __all__ = ["convert_lora", "inspect_lora", "sum_loras"]
+
+RANK_MAX = 4096
 
 _CONFIG_KEY = "lora_adapter_metadata"
 """Where diffusers keeps peft's configuration in a file."""
@@ -48,7 +57,7 @@ def inspect_lora(path: Path) -> dict[str, Any]:
         groups.setdefault((network, _kind(pair)), []).append(pair)
     told = []
     for (network, kind), pairs in groups.items():
-        norms = [_norm(pair) for pair in pairs]
+        norms = [_norm(pair) for pair in pairs if not pair.not_finite]
         told.append(
             {
                 "network": network,
@@ -56,7 +65,8 @@ def inspect_lora(path: Path) -> dict[str, Any]:
                 "modules": len(pairs),
                 "ranks": _listed([pair.rank for pair in pairs]),
                 "alphas": _listed([pair.alpha for pair in pairs]),
-                "mean_norm": float(np.mean(norms)),
+                "mean_norm": float(np.mean(norms)) if norms else None,
+                "not_finite": len(pairs) - len(norms),
                 "zero": sum(norm == 0.0 for norm in norms),
             }
         )
@@ -65,6 +75,7 @@ def inspect_lora(path: Path) -> dict[str, Any]:
         "modules": len(lora.pairs),
         "parameters": sum(pair.down.size + pair.up.size for pair in lora.pairs.values()),
         "dora": lora.is_dora,
+        "not_finite": lora.not_finite,
         "groups": told,
         "metadata": dict(sorted(lora.metadata.items())),
     }
@@ -106,12 +117,15 @@ def _from_peft(path: Path, rows: Sequence[LoraModule]) -> LoraFile:
     by_prefix = {row.kohya_prefix: row for row in rows}
     pairs = {}
     for prefix, tensors in found.items():
-        down, up = tensors["lora_down.weight"], tensors["lora_up.weight"]
+        down, up = tensors.get("lora_down.weight"), tensors.get("lora_up.weight")
         row = by_prefix[prefix]
+        if down is None or up is None:
+            raise WeightsError(f"has one half of {row.module}, not the other", where=str(path))
         magnitude = tensors.get("dora_scale")
         if magnitude is not None:
             magnitude = magnitude.reshape(len(up), *(1,) * (down.ndim - 1))
-        pairs[prefix] = Pair(down, up, _alpha(config, row, len(down)), magnitude)
+        pairs[prefix] = Pair(down, up, _alpha(config, row, down.shape[0]), magnitude)
+        refuse_misshapen(path, row.module, pairs[prefix])
     return LoraFile(path, pairs, {k: v for k, v in header.metadata.items() if k != _CONFIG_KEY})
 
 
@@ -149,6 +163,7 @@ def convert_lora(
     rows = _rows(base)
     is_kohya = any(name.endswith(".lora_down.weight") for name in require_lora(path).tensors)
     lora = read_lora(path) if is_kohya else _from_peft(path, rows)
+    _refuse_not_finite(lora)
     metadata = dict(lora.metadata)
     if private:
         kept = (*LOADERS_NEED, RECOGNISERS_KEY)
@@ -158,8 +173,55 @@ def convert_lora(
     else:
         tensors, config = _peft_tensors(lora, rows, precision)
         metadata[_CONFIG_KEY] = json.dumps(config, sort_keys=True)
-    write_lora(out, tensors, metadata)
+    _write(out, tensors, metadata, precision)
     return len(tensors)
+
+
+def _refuse_not_finite(lora: LoraFile) -> None:
+    bad = lora.not_finite
+    if bad:
+        raise WeightsError(
+            f"holds {sum(bad.values())} numbers that are not finite, in {len(bad)} of {len(lora.pairs)} modules",
+            where=str(lora.path),
+            expected="a LoRA whose numbers are finite",
+            next_command=f"vultus lora inspect {lora.path} names the modules; take another checkpoint",
+        )
+
+
+def _write(
+    out: Path,
+    tensors: Mapping[str, np.ndarray[Any, Any]],
+    metadata: Mapping[str, str],
+    precision: str,
+) -> None:
+    """Write numbers that were finite before they were cast."""
+    for name, values in tensors.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise WeightsError(
+                f"{name} is beyond the range of {precision}",
+                where=str(out),
+                expected="numbers that the precision holds",
+                next_command="give --precision fp32, or smaller weights",
+            )
+    write_lora(out, tensors, metadata)
+
+
+def _refuse_unfit(n_files: int, weights: Sequence[float] | None, rank: int | None) -> None:
+    if rank is not None and not 1 <= rank <= RANK_MAX:
+        raise WeightsError(
+            f"--rank {rank} is outside 1..{RANK_MAX}", next_command="give --rank 8, or leave it out"
+        )
+    if weights is None:
+        return
+    if len(weights) != n_files:
+        raise WeightsError(
+            f"{n_files} files and {len(weights)} weights", expected="one weight for each file"
+        )
+    odd = [f"{weight:g}" for weight in weights if not np.isfinite(weight)]
+    if odd:
+        raise WeightsError(
+            f"--weights {' '.join(odd)}: not finite", expected="one finite number for each file"
+        )
 
 
 def sum_loras(
@@ -171,17 +233,16 @@ def sum_loras(
     precision: str,
 ) -> dict[str, Any]:
     """Add LoRAs up (with `weights`) or average them (None: 1 / n each, back to the first's rank)."""
+    _refuse_unfit(len(paths), weights, rank)
     loras = [read_lora(path) for path in paths]
+    for lora in loras:
+        _refuse_not_finite(lora)
     if weights is None:
         shares = [1.0 / len(loras)] * len(loras)
         rank = rank or max(pair.rank for pair in loras[0].pairs.values())
     else:
         shares = list(weights)
-    if len(shares) != len(loras):
-        raise WeightsError(
-            f"{len(loras)} files and {len(shares)} weights", expected="one weight for each file"
-        )
-    pairs, lost = add_loras(loras, shares, rank)
+    pairs, lost = add_loras(loras, shares, rank, own_rank=weights is None)
     # what the result is stays true; how one of its parts was trained does not
     metadata = {k: v for k, v in loras[0].metadata.items() if k in LOADERS_NEED}
     top = max(pair.rank for pair in pairs.values())
@@ -198,5 +259,5 @@ def sum_loras(
         "ss_network_dim": str(top),
         "vultus.made_from": f"{'average' if weights is None else 'sum'} of {len(loras)} files",
     }
-    write_lora(out, tensors_of(pairs, precision), metadata)
+    _write(out, tensors_of(pairs, precision), metadata, precision)
     return {"path": str(out), "modules": len(pairs), "rank": top, "lost": lost}
