@@ -65,6 +65,7 @@ def test_pictures_without_faces(ada: Path, capsys: pytest.CaptureFixture[str]) -
         make_picture(ada / "pictures" / f"{i:02d}.png", None, f"landscape {i}")
     told = one_error(refused(capsys, "run", str(ada)))
     assert "no face was found in any of the 18 pictures" in told
+    assert 'vultus models fetch free, then face_pack = "free"' in told
 
 
 def test_corrupt_files_only(ada: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,7 +242,13 @@ def test_comments_are_the_help_of_each_setting() -> None:
     assert '# the persona\'s name\nname = "ada"\n' in text
     assert "\n# the training\n[train]\n# width of the LoRA\nrank = 8\n" in text
     assert '[arms."wide arm"]' in text
-    assert "limit" not in text
+
+
+def test_a_setting_without_a_value_is_a_comment_with_its_help() -> None:
+    whole = Whole(name="ada")
+    assert "\n# an optional limit\n# limit =\n" in dumps(whole, comments=True)
+    assert "limit" not in dumps(whole)
+    assert "\nlimit = 0.5\n" in dumps(Whole(name="ada", limit=0.5), comments=True)
 
 
 def test_every_setting_is_described() -> None:

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vultus.core.errors import SpecError
-from vultus.studies.start import copy_demo, demo_folder, make_workspace
+from vultus.core import specs
+from vultus.core.errors import SpecError, WeightsError
+from vultus.studies.bases import locate_base
+from vultus.studies.plan import RunSpec
+from vultus.studies.start import UNSET_BASE, copy_demo, demo_folder, is_full_size, make_workspace
 from vultus.studies.workspace import Workspace
+from vultus.training.presets import preset, preset_names
 
 
-def _make(folder: Path, provenance: str = "synthetic", adult: bool = True) -> list[Path]:
+def _make(
+    folder: Path, provenance: str = "synthetic", adult: bool = True, **more: Any
+) -> list[Path]:
     return make_workspace(
-        folder, name="Ada", trigger="ohwx", class_words="woman", provenance=provenance, adult=adult
+        folder,
+        name="Ada",
+        trigger="ohwx",
+        class_words="woman",
+        provenance=provenance,
+        adult=adult,
+        **more,
     )
 
 
@@ -26,6 +40,57 @@ def test_a_fresh_workspace_can_be_read(tmp_path: Path) -> None:
     assert len(plan.panel.prompts.rows()) == 12
     text = (tmp_path / "ada" / "vultus.toml").read_text(encoding="utf-8")
     assert text.count("#") > 40, "every setting carries its help"
+
+
+def test_every_setting_stands_in_the_file(tmp_path: Path) -> None:
+    """Those without a value as comments: the pages say that every key is there."""
+    _make(tmp_path)
+    text = (tmp_path / "vultus.toml").read_text(encoding="utf-8")
+    missing, checked = [], 0
+    for setting in specs.describe(RunSpec):
+        checked += 1
+        if not re.search(rf"^(# )?{setting.key.split('.')[-1]} =", text, re.MULTILINE):
+            missing.append(setting.key)
+    assert checked >= 90 and not missing
+    assert "\n# learning_rate =\n" in text and "\n# conv_alpha =\n" in text
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_a_full_size_preset_measures_photographs_and_renders_at_its_size(
+    tmp_path: Path, name: str
+) -> None:
+    train = preset(name)
+    _make(tmp_path, train=train)
+    _, plan = Workspace(tmp_path).load()
+    assert plan.train == train
+    if name == "standin-cpu":
+        assert not is_full_size(plan)
+        assert (plan.bases, plan.face_pack) == (("standin/plain",), "standin")
+        assert plan.render.width_px == 128
+        return
+    assert is_full_size(plan)
+    assert plan.face_pack == "free"
+    assert plan.render.width_px == plan.render.height_px == train.resolution_px == 1024
+    assert (plan.render.steps, plan.render.scheduler) == (28, "dpmpp_2m_karras")
+    assert plan.bases == (UNSET_BASE,)
+    with pytest.raises(WeightsError, match="there is no base"):
+        locate_base(plan.bases[0], tmp_path)
+
+
+def test_given_bases_take_the_place_of_the_default(tmp_path: Path) -> None:
+    _make(tmp_path / "drawn", bases=["standin/soft", "standin/ink"])
+    assert Workspace(tmp_path / "drawn").load()[1].bases == ("standin/soft", "standin/ink")
+    _make(tmp_path / "real", train=preset("16g"), bases=["/models/a.safetensors"])
+    assert Workspace(tmp_path / "real").load()[1].bases == ("/models/a.safetensors",)
+
+
+def test_bases_that_cannot_be_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(SpecError) as caught:
+        _make(tmp_path / "ada", train=preset("12g"), bases=["standin/ink", "standin/ink"])
+    told = [fault.line() for fault in caught.value.faults]
+    assert any("names one base twice" in line for line in told)
+    assert any("standin/ink is a stand-in base" in line for line in told)
+    assert not (tmp_path / "ada").exists()
 
 
 def test_origin_and_age_are_nobodys_default(tmp_path: Path) -> None:

@@ -25,17 +25,18 @@ _WIDTH = 96
 
 
 def toml(spec: Any, *, comments: bool = False) -> str:
-    """TOML of a record. What is None is left out, since TOML has no word for it."""
+    """TOML of a record. What is None is left out, since TOML has no word for it; with comments its key is one."""
     return "\n".join(_table(spec, "", comments)).strip() + "\n"
 
 
 def _table(spec: Any, place: str, comments: bool) -> Iterator[str]:
-    pairs = [(n, v, h) for n, v, h in _pairs(spec) if v is not None]
+    pairs = _pairs(spec)
     for name, value, help_ in pairs:
-        if not _is_table(value):
-            if comments and help_:
-                yield from _comment(help_)
-            yield f"{_key(name)} = {_value(value)}"
+        if _is_table(value) or (value is None and not comments):
+            continue
+        if comments and help_:
+            yield from _comment(help_)
+        yield f"# {_key(name)} =" if value is None else f"{_key(name)} = {_value(value)}"
     for name, value, help_ in pairs:
         if not _is_table(value):
             continue

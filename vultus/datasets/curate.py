@@ -170,7 +170,8 @@ def _refuse_nothing_left(seen: Ingested, judged: Judged, spec: CurateSpec) -> No
         raise DatasetError(
             f"no face was found in any of the {len(states)} pictures",
             expected="pictures that show the persona's face",
-            next_command="check the pictures folder, or choose another face_pack in vultus.toml",
+            next_command="check the pictures folder; for photographs: vultus models fetch free, then"
+            ' face_pack = "free" in vultus.toml',
         )
     counts: dict[str, int] = {}
     for drop in judged.drops:

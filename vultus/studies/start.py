@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vultus.core import specs
 from vultus.core.errors import DatasetError, SpecError
 from vultus.core.files import disk_errors, write_bytes, write_text
 from vultus.datasets.persona import PERSONA_FILE, Persona
-from vultus.studies.plan import PLAN_FILE, Blocks, Prompts, RunSpec
+from vultus.generation.records import RenderSpec
+from vultus.studies.bases import PACKAGED
+from vultus.studies.plan import PLAN_FILE, Blocks, Prompts, RunSpec, plan_faults
 from vultus.training.records import TrainSpec
 
 DEMO = "standin/demo"
+
+FULL_SIZE_PX = 512
+"""A training at this resolution or above is one of SDXL; the stand-in world's is 128."""
+UNSET_BASE = "PATH/TO/YOUR_SDXL.safetensors"
+"""What stands in a full-size plan until its user names a base; a run refuses it as a base that is not there."""
 
 PANEL = Prompts(
     close_up=(
@@ -61,11 +70,13 @@ def make_workspace(
     provenance: str,
     adult: bool,
     train: TrainSpec | None = None,
+    bases: Sequence[str] = (),
 ) -> list[Path]:
     """Make persona.toml, vultus.toml and pictures/ in a folder; nothing that exists is overwritten.
 
     Raises SpecError when provenance or age are not declared: they are nobody's default.
     """
+    plan = first_plan(train or TrainSpec(), tuple(bases))
     faults = []
     if not provenance:
         faults.append(
@@ -75,14 +86,15 @@ def make_workspace(
         faults.append("say that the persona is an adult: --adult")
     existing = [n for n in (PERSONA_FILE, PLAN_FILE) if (folder / n).exists()]
     faults.extend(f"{folder / n} exists already and is left as it is" for n in existing)
+    faults.extend(plan_faults(plan, PLAN_FILE))
+    faults.extend(
+        f"{name} is a stand-in base of 128 px, the preset is for full-size SDXL: leave out one of them"
+        for name in plan.bases
+        if is_full_size(plan) and name.startswith(PACKAGED)
+    )
     if faults:
         raise SpecError(faults)
     persona = Persona(name, trigger, class_words, provenance, adult)
-    plan = RunSpec(
-        train=train or TrainSpec(),
-        panel=Blocks(seeds=(11,), prompts=PANEL),
-        confirm=Blocks(seeds=(21, 22, 23), prompts=FRESH),
-    )
     written = {
         folder / PERSONA_FILE: specs.dumps(persona, comments=True),
         folder / PLAN_FILE: specs.dumps(plan, comments=True),
@@ -92,6 +104,28 @@ def make_workspace(
     with disk_errors(folder):
         (folder / "pictures").mkdir(exist_ok=True)
     return [*written, folder / "pictures"]
+
+
+def first_plan(train: TrainSpec, bases: tuple[str, ...] = ()) -> RunSpec:
+    """The plan that a new workspace begins with: who trains at full size renders so too, and measures photographs."""
+    plan = RunSpec(
+        train=train,
+        panel=Blocks(seeds=(11,), prompts=PANEL),
+        confirm=Blocks(seeds=(21, 22, 23), prompts=FRESH),
+    )
+    if is_full_size(plan):
+        side = train.resolution_px
+        # Practice for SDXL with this sampler, no measurement of ours: more steps change little, fewer leave faces soft.
+        render = RenderSpec(
+            steps=28, guidance=5.0, width_px=side, height_px=side, scheduler="dpmpp_2m_karras"
+        )
+        plan = replace(plan, bases=(UNSET_BASE,), face_pack="free", render=render)
+    return replace(plan, bases=bases) if bases else plan
+
+
+def is_full_size(plan: RunSpec) -> bool:
+    """True for a plan of full-size SDXL, by what it trains at."""
+    return plan.train.resolution_px >= FULL_SIZE_PX
 
 
 def copy_demo(folder: Path) -> None:
@@ -133,4 +167,11 @@ def demo_folder() -> Path:
     return folder
 
 
-__all__ = ["copy_demo", "demo_folder", "make_workspace"]
+__all__ = [
+    "UNSET_BASE",
+    "copy_demo",
+    "demo_folder",
+    "first_plan",
+    "is_full_size",
+    "make_workspace",
+]
