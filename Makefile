@@ -63,7 +63,7 @@ bench-truth: setup ## Do intervals cover, does the gate certify what it should (
 	$(ONE_THREAD) $(PYTHON) -m bench.truth.measure $(ARGS)
 bench-jobs: setup ## Survival, hand-over, kills, executors, ledger, --help (figures to bench/results; Ray: VULTUS_EXTRAS=ray)
 	$(PYTHON) -m bench.jobs.measure $(ARGS)
-bench-training: setup ## Overhead, 50 kills, bytes, merged weights; the ladder of levers; a peer (figures to bench/results; 35 minutes)
+bench-training: setup ## Overhead, 50 kills, bytes, merged weights; the ladder of levers; a peer (figures to bench/results; 82 minutes)
 	$(ONE_THREAD) $(PYTHON) -m bench.training.measure $(ARGS)
 	$(ONE_THREAD) $(PYTHON) -m bench.training.rungs
 	$(ONE_THREAD) $(PYTHON) -m bench.training.peers

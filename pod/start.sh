@@ -10,7 +10,7 @@
 #   VULTUS_SOURCE   where the program comes from: a git address, a folder, or an archive (default: a vultus*.tar.gz or
 #                   vultus*.zip beside this file)
 #   VULTUS_COMMIT   the commit to take from a git address (default: the newest)
-#   VULTUS_EXTRAS   optional extras, e.g. "gpu notify" (default: gpu where there is a card)
+#   VULTUS_EXTRAS   optional extras, e.g. "gpu notify" (default: gpu where there is a card). They stay; none takes them away
 set -euo pipefail
 
 say() { printf 'pod: %s\n' "$*"; }
@@ -48,7 +48,7 @@ ENV
 mv "$root/env.sh.draft" "$root/env.sh"
 # shellcheck disable=SC1091
 source "$root/env.sh"
-mkdir -p "$VULTUS_HOME" "$root/workspaces"
+mkdir -p "$VULTUS_HOME" "$root/workspaces" "$root/bases"
 
 find_archive() {
   local found
@@ -62,13 +62,17 @@ source_from="${VULTUS_SOURCE:-$(find_archive)}"
 draft="$root/.source.draft"
 rm -rf "$draft"
 
-# An archive or a folder is unpacked beside and exchanged; only .venv is carried over, so that set-up stays instant.
+# An archive or a folder is unpacked beside and exchanged; .venv is carried over, so that set-up stays instant, and .tools,
+# where set-up remembers which extras were asked for.
 exchange() {
-  local found inside
+  local found inside kept
   found="$(find "$draft" -maxdepth 2 -name pyproject.toml | head -n 1)"
   [[ -n "$found" ]] || die "$source_from holds no Vultus (no pyproject.toml in it)."
   inside="$(dirname "$found")"
-  if [[ -d "$root/source/.venv" ]]; then mv "$root/source/.venv" "$inside/.venv"; fi
+  for kept in .venv .tools; do
+    rm -rf "${inside:?}/$kept"
+    if [[ -d "$root/source/$kept" ]]; then mv "$root/source/$kept" "$inside/$kept"; fi
+  done
   rm -rf "$root/source"
   mv "$inside" "$root/source"
   rm -rf "$draft"
@@ -89,7 +93,6 @@ elif [[ -f "$source_from" ]]; then
 elif [[ -d "$source_from" && ! -d "$source_from/.git" ]]; then
   say "source: $source_from"
   cp -r "$source_from" "$draft"
-  rm -rf "$draft/.venv"
   exchange
 else
   say "source: $source_from"
@@ -103,7 +106,7 @@ if [[ -z "${VULTUS_EXTRAS+set}" ]]; then
   if [[ -e /proc/driver/nvidia/version ]]; then VULTUS_EXTRAS=gpu; else VULTUS_EXTRAS=""; fi
 fi
 export VULTUS_EXTRAS
-say "set-up (extras: ${VULTUS_EXTRAS:-none})"
+say "set-up (extras asked for: ${VULTUS_EXTRAS:-no further ones})"
 make --no-print-directory -C "$root/source" setup
 
 # What a restarted pod runs to go on: name it in the host's start command, or call it by hand.

@@ -90,7 +90,7 @@ def commands() -> str:
         "",
         "Every command takes `--help`, and those that tell something `--json`. Exit codes: 0 done,",
         "1 done and the answer is no, 2 a fault you can mend (told in lines that start with",
-        "`vultus:`), 130 stopped by Ctrl-C.",
+        "`vultus:`), 130 stopped by Ctrl-C. `vultus demo` exits 0 whatever its gate says.",
     ]
     for name, parser in _parsers(build_parser(), "vultus"):
         lines += ["", f"## `{name}`", ""]

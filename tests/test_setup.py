@@ -200,6 +200,7 @@ DISTRIBUTIONS = {
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "prodigyplus": "prodigy-plus-schedule-free",
+    "resvg_py": "resvg-py",
 }
 """Import names that differ from the name to install."""
 

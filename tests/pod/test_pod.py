@@ -28,6 +28,8 @@ MAKEFILE = """setup:
 \tprintf '#!/bin/sh\\necho "$$VULTUS_HOME $$@"\\n' > .venv/bin/vultus
 \tchmod +x .venv/bin/vultus
 \techo "$(VULTUS_EXTRAS)" >> .venv/extras
+\tmkdir -p .tools
+\techo "$(VULTUS_EXTRAS)" >> .tools/extras
 """
 
 
@@ -77,6 +79,8 @@ def test_a_second_call_keeps_the_environment_and_adds_no_line(tmp_path: Path) ->
         assert start(tmp_path, VULTUS_SOURCE=str(source)).returncode == 0
     assert len((tmp_path / "root" / "source" / ".venv" / "extras").read_text().splitlines()) == 2
     assert len((tmp_path / "user" / ".bashrc").read_text().splitlines()) == 1
+    kept = (tmp_path / "root" / "source" / ".tools" / "extras").read_text().splitlines()
+    assert len(kept) == 2, "the extras of the first call were forgotten"
     without = start(tmp_path)  # the source that is there
     assert without.returncode == 0 and "the one in" in without.stdout
 
@@ -126,8 +130,26 @@ def test_the_documents_for_other_tools_are_well_formed() -> None:
     assert set(dstack) <= DSTACK_KEYS and dstack["type"] == "task"
     assert dstack["retry"]["on_events"] == ["no-capacity", "error", "interruption"]
     scripts = [sky["setup"], sky["run"], *dstack["commands"]]
-    assert len(scripts) == 4 and all(bash_takes(script) for script in scripts)
+    assert len(scripts) == 5 and all(bash_takes(script) for script in scripts)
     assert not bash_takes("if then"), "this test would pass anything"
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (1, 0), (2, 1), (130, 1)])
+def test_a_no_of_the_gate_is_no_fault_to_a_host(tmp_path: Path, code: int, ends: int) -> None:
+    """Both hosts rent and run again where a task fails; `vultus run` answers with 1 where the gate says no."""
+    sky: dict[str, Any] = yaml.safe_load((POD / "skypilot.yaml").read_text(encoding="utf-8"))
+    dstack: dict[str, Any] = yaml.safe_load((POD / "dstack.yml").read_text(encoding="utf-8"))
+    vultus = tmp_path / "vultus"
+    vultus.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n[ "$1" != run ] || exit {code}\n')
+    vultus.chmod(0o755)
+    (tmp_path / "env.sh").write_text("")
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "VULTUS_ROOT": str(tmp_path)}
+    for script in (sky["run"], " && ".join(dstack["commands"])):
+        done = subprocess.run(["bash", "-c", script], env=environment, check=False)
+        assert done.returncode == ends
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert sum(call.startswith("run ") for call in calls) == 2
+    assert calls.count("models fetch free") == 2, "real faces need the pack"
 
 
 def test_the_dockerfile_has_only_instructions_that_exist() -> None:
