@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-PHOTOGRAPHS = "--preset rtx4090-24g --base ~/models/YOUR_SDXL.safetensors"
+_PHOTOGRAPHS = "--preset rtx4090-24g --base ~/models/YOUR_SDXL.safetensors"
 
 
 def add(subparsers: Nouns) -> None:
@@ -97,7 +97,7 @@ def _next_lines(workspace: Path, plan: RunSpec) -> list[str]:
     if not is_full_size(plan):
         return [
             "its sizes and its face pack are the stand-in world's: they know drawn faces only. For photographs",
-            f"remove both .toml files and call it again with: {PHOTOGRAPHS}",
+            f"remove both .toml files and call it again with: {_PHOTOGRAPHS}",
             f"for drawn faces put 30 or more pictures of one person into {workspace / 'pictures'},",
             f"then: vultus run {workspace}",
         ]
