@@ -274,6 +274,20 @@ def test_a_job_never_stops_the_comfyui_that_renders_for_it(
     assert find("last").spec.comfyui == "ignore"
 
 
+def test_a_damaged_job_is_told_beside_the_others(
+    python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = [make_job(python, ["say", "0"], tmp_path / "w") for _ in range(2)]
+    assert [wait_finished(job) for job in jobs] == ["done", "done"]
+    (jobs[0].path / "spec.json").write_text("garbage")
+    assert main(["jobs", "list", "--json"]) == 0
+    found = told(capsys)
+    assert [row["id"] for row in found["jobs"]] == ["2"]
+    assert [row["id"] for row in found["damaged"]] == ["1"]
+    assert main(["jobs", "list"]) == 0
+    assert "1  damaged: " in capsys.readouterr().out
+
+
 def test_the_queue_of_cards(
     python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

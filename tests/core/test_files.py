@@ -273,3 +273,11 @@ def test_files_below_follows_linked_folders_and_ends_in_a_loop(tmp_path: Path) -
     found = [file.relative_to(base).as_posix() for file in files_below(base)]
     assert found == ["config", "vae/weights"]
     assert files_below(base / "config") == [base / "config"]
+
+
+def test_names_that_are_no_text_are_written_as_escapes_and_read_back(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_json(tmp_path / "row.json", {"name": name})
+    assert json.loads((tmp_path / "row.json").read_text(encoding="utf-8")) == {"name": name}
+    write_text(tmp_path / "page.html", f"<p>{name}</p>")
+    assert (tmp_path / "page.html").read_bytes() == b"<p>caf\\udce9.png</p>"

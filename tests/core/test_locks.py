@@ -129,3 +129,28 @@ def test_release_frees_although_a_forked_child_has_a_copy(tmp_path: Path) -> Non
     assert not is_held(tmp_path / "a")
     os.close(writer)
     os.waitpid(child, 0)
+
+
+def test_a_child_that_inherited_the_lock_holds_on_when_ours_is_abandoned(tmp_path: Path) -> None:
+    lock = Lock.take(tmp_path / "lock")
+    child = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()])
+    try:
+        lock.abandon()
+        assert is_held(tmp_path / "lock")
+        with pytest.raises(BusyError):
+            Lock.take(tmp_path / "lock")
+    finally:
+        child.kill()
+        child.wait()
+    assert not is_held(tmp_path / "lock")
+
+
+def test_a_public_lock_may_be_taken_by_everybody(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Lock.take(tmp_path / "mine").release()
+        Lock.take(tmp_path / "card", public=True).release()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "card").stat().st_mode & 0o777 == 0o666

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -165,6 +166,26 @@ def test_broken_off_work_claims_nothing() -> None:
     assert progress.fraction == pytest.approx(0.1)
     assert out.getvalue().endswith("\n")
     assert "took" not in out.getvalue()
+
+
+@pytest.mark.parametrize("tty", [True, False])
+def test_a_reader_who_went_away_ends_the_line_and_not_the_work(tty: bool) -> None:
+    """`vultus run ada 2>&1 | head`: the pipe is closed, and the run must not hang or fail by it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    clock = FakeClock()
+    out = os.fdopen(writer, "w")
+    progress = Progress(3, "run", "steps", out=out, tty=tty, clock=clock)
+    for _ in range(3):
+        clock.advance(2 * LINE_EVERY_S)
+        progress.advance(1)
+    assert progress.done == 3
+    progress.finish()
+    with pytest.raises(BrokenPipeError):
+        out.close()  # what was written is still in its buffer
+    closed = io.StringIO()
+    closed.close()
+    Progress(1, "run", out=closed, tty=tty).advance(1)
 
 
 def test_quiet_writes_nothing() -> None:

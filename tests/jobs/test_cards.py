@@ -294,3 +294,52 @@ def test_a_job_takes_several_cards_or_none(
     measured = (tmp_path / "w" / "work" / "free").read_text().split()
     assert measured == [str(24 * GIB), str(16 * GIB)], "each of its cards was free while it worked"
     wait_until(lambda: not is_held(lock_path(first.uuid)) and not is_held(lock_path(second.uuid)))
+
+
+@pytest.mark.slow
+def test_a_card_that_a_notebook_fills_holds_nobody_up(
+    home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Card 0 is half full for good, its lock is free: two jobs for any card take card 1, one after the other."""
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 24 * GIB])
+    cards = open_probe().cards()
+    fake_cards.hold(tmp_path / "cards", cards[0].uuid, 12 * GIB)
+    jobs = [
+        make_job(
+            python,
+            ["work", str(tmp_path / f"w{i}" / "work"), "2", "0.2"],
+            tmp_path / f"w{i}",
+            card="any",
+            comfyui="ignore",
+        )
+        for i in range(2)
+    ]
+    assert [wait_finished(job) for job in jobs] == ["done", "done"]
+    assert {job.state.card for job in jobs} == {cards[1].uuid}
+
+
+@pytest.mark.slow
+def test_a_job_that_has_its_card_waits_for_its_memory_and_for_nobodys_turn(
+    home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Job 1 wants card 0 and no other, which is full; job 2 wants any and must not stand behind it."""
+    monkeypatch.setenv("VULTUS_PROBE", "fake")
+    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
+    fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 24 * GIB])
+    cards = open_probe().cards()
+    fake_cards.hold(tmp_path / "cards", cards[0].uuid, 12 * GIB)
+    words = ["work", str(tmp_path / "w0" / "work"), "1", "0"]
+    first = make_job(python, words, tmp_path / "w0", card="0", comfyui="ignore")
+    wait_until(lambda: first.state.has_card)
+    assert first.state.phase.value == "queued" and first.state.card == cards[0].uuid
+    assert waiting_for(cards[0], cards) == []
+    other = tmp_path / "another name of the home"
+    other.symlink_to(home)
+    monkeypatch.setenv("VULTUS_HOME", str(other))  # a job must not wait for itself either
+    words = ["work", str(tmp_path / "w1" / "work"), "1", "0"]
+    second = make_job(python, words, tmp_path / "w1", card="any", comfyui="ignore")
+    assert wait_finished(second) == "done" and second.state.card == cards[1].uuid
+    fake_cards.hold(tmp_path / "cards", cards[0].uuid, 0)
+    assert wait_finished(first) == "done"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vultus.core.clock import SystemClock
-from vultus.core.errors import CardBusyError, NeighbourError
+from vultus.core.errors import CardBusyError, JobError, NeighbourError
 from vultus.core.files import write_json
 from vultus.jobs import fake_cards
 from vultus.jobs.comfyui_process import capture, find, restart, stop
@@ -333,3 +333,14 @@ def test_a_supervised_one_is_stopped_by_its_supervisor(machine: Path, tmp_path: 
     finally:
         os.killpg(nanny.pid, signal.SIGKILL)
         nanny.wait()
+
+
+def test_a_note_that_cannot_be_read_is_no_receipt(tmp_path: Path) -> None:
+    owed = tmp_path / "owed.json"
+    assert debts(owed) == []
+    owed.write_text("{torn")
+    with pytest.raises(JobError, match="cannot be read"):
+        debts(owed)
+    with pytest.raises(JobError, match="cannot be read"):
+        pay_back(owed, ComfySpec(), clock=SystemClock())
+    assert owed.read_text() == "{torn"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vultus.core.locks import is_held
-from vultus.jobs.folder import JobFolder
+from vultus.core.errors import JobError
+from vultus.core.locks import Lock, is_held
+from vultus.jobs.folder import JobFolder, create
 from vultus.jobs.launch import resume, resume_all
 from vultus.jobs.processes import identify, read_stat
 from vultus.jobs.records import Exit, Limits, Phase
@@ -203,12 +204,80 @@ def test_one_that_never_gets_on_is_given_up(python: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_supervisor_told_to_end_leaves_the_job_to_be_resumed(python: str, tmp_path: Path) -> None:
-    """A pod that shuts down sends TERM to everybody."""
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+def test_supervisor_told_to_end_leaves_the_job_to_be_resumed(
+    python: str, tmp_path: Path, told: signal.Signals
+) -> None:
+    """A pod that shuts down sends TERM to everybody; somebody's `pkill -INT -f vultus` INT."""
     job, worker = begin(python, tmp_path / "w")
-    os.kill(supervisor_pid(job), signal.SIGTERM)
+    os.kill(supervisor_pid(job), told)
     wait_until(lambda: job.standing() == "lost")
     assert identify(worker) is None and job.state.phase is Phase.PAUSING
     assert len(resume_all()) == 1
     assert wait_finished(job) == "done"
     check_whole(tmp_path / "w", redone_at_most=1)
+
+
+@pytest.mark.slow
+def test_a_worker_that_has_not_said_its_name_yet_is_adopted_not_failed(
+    python: str, tmp_path: Path
+) -> None:
+    """Its supervisor was killed before it noted it; on a loaded machine a worker needs seconds for its name."""
+    job = create(
+        ["work", str(tmp_path / "w" / "work"), str(STEPS), "0.3"],
+        folder=tmp_path,
+        python=python,
+        environment={},
+        now=0.0,
+    )
+    lock = Lock.take(job.lock)
+    words = [python, "-m", "vultus", *job.spec.words]
+    late = f"import os, subprocess, time; time.sleep(3); os.execv({python!r}, {words!r})"
+    environment = {**os.environ, "VULTUS_JOB": str(job.path), "VULTUS_ATTEMPT": "1"}
+    worker = subprocess.Popen(
+        [sys.executable, "-c", late],
+        env=environment,
+        pass_fds=[lock.fileno()],
+        start_new_session=True,
+    )
+    lock.abandon()
+    resume_all()
+    wait_until(lambda: job.state.phase is not Phase.QUEUED)
+    assert job.state.worker is not None and job.state.worker.pid == worker.pid
+    worker.wait()
+    assert wait_finished(job) == "done"
+    check_whole(tmp_path / "w", redone_at_most=0)
+
+
+@pytest.mark.slow
+def test_a_word_longer_than_a_name_may_be_and_a_folder_that_is_gone(
+    python: str, home: Path, tmp_path: Path
+) -> None:
+    """A prompt of 300 letters is one word; what cannot be started fails with its reason and holds nobody up."""
+    long = make_job(python, ["say", "0", "x" * 300], tmp_path / "w")
+    assert wait_finished(long) == "done"
+    (tmp_path / "gone").mkdir()
+    gone = create(["say", "0"], folder=tmp_path / "gone", python=python, environment={}, now=0.0)
+    (tmp_path / "gone").rmdir()
+    behind = create(["say", "0"], folder=tmp_path, python=python, environment={}, now=0.0)
+    resume_all()
+    assert wait_finished(gone) == "failed" and "No such file" in gone.state.reason
+    assert wait_finished(behind) == "done"
+
+
+def test_a_job_that_cannot_be_started_does_not_stop_the_boot_hook(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        create(["say", "0"], folder=tmp_path, python=sys.executable, environment={}, now=0.0)
+    started: list[str] = []
+
+    def start(job: JobFolder) -> None:
+        if job.id == "2":
+            raise JobError("job 2 did not start")
+        started.append(job.id)
+
+    monkeypatch.setattr("vultus.jobs.launch.start_supervisor", start)
+    with pytest.raises(JobError, match=r"job 2 did not start.*2 were"):
+        resume_all()
+    assert started == ["1", "3"]

@@ -15,6 +15,7 @@ import pytest
 
 from vultus.core.clock import FakeClock
 from vultus.core.errors import BusyError, StoreError
+from vultus.core.locks import held
 from vultus.steps.step import Step
 from vultus.store.ledger import Ledger
 from vultus.store.records import AttemptState
@@ -299,6 +300,8 @@ def test_sweeping_keeps_what_any_step_refers_to(tmp_path: Path, ledger: Ledger) 
     with pytest.raises(BusyError):
         ledger.sweep()
     ledger.cancel(attempt, "")
+    with held(ledger.folder / "locks" / "run"), pytest.raises(BusyError):
+        ledger.sweep()  # between two orders a run holds no writer's lock
     assert ledger.sweep() == 1
     assert len(ledger.blobs.names()) == before - 1
     assert ledger.blobs.has(tree)

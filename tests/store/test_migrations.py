@@ -107,7 +107,7 @@ def test_a_newer_ledger_is_refused_in_words(tmp_path: Path) -> None:
         ledger._database.execute("PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="newer vultus") as caught:
         Ledger.open(tmp_path)
-    assert "upgrade" in caught.value.next_command
+    assert "make setup" in caught.value.next_command
 
 
 @pytest.mark.parametrize(

@@ -173,13 +173,21 @@ def _kept_running(asked: str | None) -> str:
 
 
 def _list(args: argparse.Namespace) -> int:
+    from vultus.core.errors import JobError
     from vultus.jobs.folder import home, list_jobs
 
-    rows = [_described(job) for job in list_jobs()]
-    lines = [_row(row) for row in rows] or [f"no job was started yet ({home() / 'jobs'})"]
+    rows, damaged = [], []
+    for job in list_jobs():
+        try:
+            rows.append(_described(job))
+        except JobError as fault:
+            damaged.append({"id": job.id, "folder": str(job.path), "fault": fault.what})
+    lines = [_row(row) for row in rows]
+    lines += [f"{row['id']:>4}  damaged: {row['folder']} {row['fault']}" for row in damaged]
+    lines = lines or [f"no job was started yet ({home() / 'jobs'})"]
     if any(row["standing"] in ("lost", "unwatched") for row in rows):
         lines.append("\nset going again what nobody looks after: vultus jobs resume --all")
-    say(args, {"jobs": rows}, lines)
+    say(args, {"jobs": rows, "damaged": damaged}, lines)
     return EXIT_DONE
 
 

@@ -210,8 +210,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 with plain newlines: the whole file or nothing."""
-    write_bytes(path, text.encode("utf-8"))
+    """Write text as UTF-8 with plain newlines: the whole file or nothing.
+
+    What a file name holds that is no UTF-8 (Python keeps it as lone surrogates) is written as an escape, which JSON
+    reads back as it was.
+    """
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

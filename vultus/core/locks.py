@@ -33,12 +33,17 @@ class Lock:
         self._handle: int | None = handle
 
     @classmethod
-    def take(cls, path: Path, *, blocking: bool = False, shared: bool = False) -> Lock:
-        """Take the lock at `path`. Raises BusyError if another holds it and `blocking` is off."""
+    def take(
+        cls, path: Path, *, blocking: bool = False, shared: bool = False, public: bool = False
+    ) -> Lock:
+        """Take the lock at `path`. Raises BusyError if another holds it and `blocking` is off.
+
+        `public` locks may be taken by every user of the machine.
+        """
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             for attempt in range(_TRIES):
-                handle = _try(path, blocking=blocking, shared=shared)
+                handle = _try(path, blocking=blocking, shared=shared, public=public)
                 if handle is not None:
                     return cls(path, handle)
                 if attempt + 1 < _TRIES:
@@ -70,14 +75,25 @@ class Lock:
         return self._handle
 
     def abandon(self) -> None:
-        """Forget the lock in a forked child without giving it back for the parent."""
+        """Close our copy and give nothing back: whoever shares it (a parent, a child that inherited it) holds on."""
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
 
 
-def _try(path: Path, *, blocking: bool, shared: bool) -> int | None:
+def _open(path: Path, *, public: bool) -> int:
+    # Without O_CREAT first: in a folder for everybody (/tmp) Linux refuses it on another user's file, even for root.
+    with suppress(FileNotFoundError):
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if public:
+        with suppress(OSError):
+            os.fchmod(handle, 0o666)  # the umask took the others' right to write
+    return handle
+
+
+def _try(path: Path, *, blocking: bool, shared: bool, public: bool) -> int | None:
+    handle = _open(path, public=public)
     taken = False
     try:
         mode = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -87,7 +103,7 @@ def _try(path: Path, *, blocking: bool, shared: bool) -> int | None:
                 break
             # The last owner removed the file while we waited: lock the new one instead.
             os.close(handle)
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            handle = _open(path, public=public)
         if not shared:
             os.ftruncate(handle, 0)
             os.pwrite(handle, str(os.getpid()).encode(), 0)

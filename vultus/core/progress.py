@@ -225,8 +225,7 @@ class Progress:
         if self._parent is not None:
             self._parent._child = None
         elif self._tty and not self._quiet and self._width:
-            self._out.write("\n")
-            self._out.flush()
+            self._write("\n")
 
     def _count(self) -> str:
         if self._total <= 0:
@@ -296,10 +295,17 @@ class Progress:
         if self._tty:
             padded = text.ljust(self._width)
             self._width = len(text)
-            self._out.write(f"\r{padded}" + ("\n" if last else ""))
+            self._write(f"\r{padded}" + ("\n" if last else ""))
         else:
-            self._out.write(text + "\n")
-        self._out.flush()
+            self._write(text + "\n")
+
+    def _write(self, text: str) -> None:
+        """Show a line. Whoever read it may be gone (`| head`, a closed terminal): the work goes on, unseen."""
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except (OSError, ValueError):
+            self._quiet = True
 
 
 def seconds_text(seconds: float) -> str:

@@ -47,13 +47,14 @@ class Attached:
         self._over.set()
         try:
             self.job.write_exit(Exit(self.attempt, code, crash, lines))
-        except VultusError as fault:
+        except (VultusError, ValueError) as fault:
             logger(__name__).warning("the end of job %s could not be noted: %s", self.job.id, fault)
         self._replace()
 
     def _look(self) -> None:
         while not self._over.wait(LOOK_EVERY_S):
-            self._replace()
+            if not self.job.state.phase.is_finished:
+                self._replace()
 
     def _replace(self) -> None:
         """Start a supervisor where the one that there was has died."""

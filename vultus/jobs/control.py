@@ -135,6 +135,8 @@ def stop(job: JobFolder, why: str, *, clock: Clock | None = None) -> None:
                 _end_from_here(job, why, watch)
             finally:
                 lock.release()
+            if job.owed_file.exists():
+                start_supervisor(job)  # nobody else would bring its ComfyUI back
             return
         if watch.monotonic() > until_s:
             raise JobError(
@@ -159,6 +161,13 @@ def _end_from_here(job: JobFolder, why: str, clock: Clock) -> None:
     announce(job, "stopped", why)
 
 
+def _owed(job: JobFolder) -> list[str]:
+    try:
+        return [one.url for one in debts(job.owed_file)]
+    except JobError as fault:
+        return [fault.what]
+
+
 def describe(job: JobFolder, *, now: float) -> dict[str, Any]:
     """Return everything about a job as plain data, for people and for `--json`."""
     spec, state = job.spec, job.state
@@ -174,7 +183,7 @@ def describe(job: JobFolder, *, now: float) -> dict[str, Any]:
         "exit_code": state.exit_code,
         "card": state.card or spec.card,
         "comfyui": spec.comfyui if spec.card else "",
-        "owed": [one.url for one in debts(job.owed_file)],
+        "owed": _owed(job),
         "created_at": spec.created_at,
         "started_at": state.started_at,
         "ended_at": state.ended_at,

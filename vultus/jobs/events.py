@@ -25,5 +25,6 @@ def announce(job: JobFolder, event: str, text: str = "", *, code: int | None = N
         row["exit_code"] = str(code)
     if event in EVENTS:
         tell_home(Notice(event, f"job {job.id}: {event}", tuple(text.splitlines()), job.id))
-    with suppress(OSError), job.supervisor_log.open("a", encoding="utf-8") as log:
+    place = job.supervisor_log
+    with suppress(OSError), place.open("a", encoding="utf-8", errors="backslashreplace") as log:
         log.write(json.dumps(row, ensure_ascii=False) + "\n")

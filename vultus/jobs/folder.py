@@ -84,7 +84,9 @@ class JobFolder:
         table = read_json(self.path / "spec.json")
         if table is None:
             raise JobError(
-                "holds no job, or a torn one", where=str(self.path), next_command="vultus jobs list"
+                "holds no job, or a damaged one",
+                where=str(self.path),
+                next_command=f"rm -r '{self.path}', then start its command again",
             )
         return JobSpec.from_json(table)
 

@@ -6,6 +6,7 @@ Asking costs a system call (disk) or, every five minutes, one run of the user's 
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
@@ -95,6 +96,7 @@ def watched_folders(spec: JobSpec) -> list[Path]:
     found = {home(), Path(spec.folder)}
     for word in spec.words:
         place = Path(spec.folder) / word
-        if place.is_dir():
+        # A word may be a prompt, too long for a name: `Path.is_dir` raises then (Python 3.11), os.path does not.
+        if os.path.isdir(place):  # noqa: PTH112
             found.add(place.resolve())
     return sorted(found)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vultus.core.clock import Clock
-from vultus.core.errors import CardBusyError, NeighbourError, VultusError
+from vultus.core.errors import CardBusyError, JobError, NeighbourError, VultusError
 from vultus.core.files import write_json
 from vultus.jobs.cards import Card, CardProbe
 from vultus.jobs.comfyui_process import Capture, capture, find, restart, stop
@@ -111,9 +111,18 @@ def _share(
 
 
 def debts(owed_file: Path) -> list[Capture]:
-    """Return the ComfyUIs that are owed a restart."""
+    """Return the ComfyUIs that are owed a restart. Raises JobError for a note that cannot be read: it is no receipt."""
+    if not owed_file.exists():
+        return []
     table = read_json(owed_file)
-    return [] if table is None else [Capture.from_json(row) for row in table["owed"]]
+    if table is None:
+        raise JobError(
+            "the note of a stopped ComfyUI cannot be read",
+            where=str(owed_file),
+            expected="the file as the job wrote it",
+            next_command=f"start that ComfyUI by hand, then: rm '{owed_file}'",
+        )
+    return [Capture.from_json(row) for row in table["owed"]]
 
 
 def pay_back(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from vultus.core.errors import JobError
+from vultus.core.errors import JobError, VultusError
 from vultus.core.files import disk_errors
 from vultus.core.locks import Lock
 from vultus.jobs.folder import JobFolder, list_jobs
@@ -110,12 +110,25 @@ def resume(job: JobFolder, *, now: float) -> bool:
 
 
 def resume_all() -> list[JobFolder]:
-    """Set every job going again that is not finished and that nobody looks after."""
+    """Set every job going again that is not finished and that nobody looks after.
+
+    Raises JobError when some could not be started; all the others were by then.
+    """
     resumed = []
+    faults: list[str] = []
     for job in list_jobs():
-        if not job.state.phase.is_finished and not job.has_supervisor:
-            start_supervisor(job)
-            resumed.append(job)
-        elif job.owed_file.exists() and not job.has_supervisor:
-            start_supervisor(job)  # finished, but a ComfyUI still waits for its restart
+        try:
+            if not job.state.phase.is_finished and not job.has_supervisor:
+                start_supervisor(job)
+                resumed.append(job)
+            elif job.owed_file.exists() and not job.has_supervisor:
+                start_supervisor(job)  # finished, but a ComfyUI still waits for its restart
+        except (VultusError, OSError) as fault:
+            faults.append(f"job {job.id}: {fault}")
+    if faults:
+        raise JobError(
+            f"{len(faults)} could not be set going ({'; '.join(faults)}); {len(resumed)} were",
+            expected="jobs whose supervisor starts",
+            next_command="vultus jobs list",
+        )
     return resumed

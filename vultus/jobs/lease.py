@@ -49,6 +49,10 @@ class Lease:
         """Give the card back."""
         self.lock.release()
 
+    def leave(self) -> None:
+        """Give our part of it back: a worker that inherited the lease and still lives keeps the card."""
+        self.lock.abandon()
+
 
 def lock_path(uuid: str) -> Path:
     """Return the lock file of a card, the same for everybody on the machine."""
@@ -65,7 +69,7 @@ def take(card: Card, about: str) -> Lease:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parent.chmod(0o1777)
     try:
-        lock = Lock.take(path)
+        lock = Lock.take(path, public=True)
     except BusyError:
         raise CardBusyError(
             f"card {card.index} ({card.name}) is in use by {who_holds(card.uuid) or 'another job'}",

@@ -114,6 +114,8 @@ class JobState:
     ended_at: float | None = None
     card: str = ""
     """UUIDs of the cards it was given, with commas"""
+    has_card: bool = False
+    """while it is queued: its leases are taken, only their memory is waited for"""
     fraction: float = 0.0
     """progress at the last restart"""
 

@@ -37,7 +37,8 @@ __all__ = ["Supervisor", "main"]
 
 POLL_S = 0.2
 GUARD_EVERY_S = 5.0
-LEFTOVER_WAIT_S = 30.0
+LEFTOVER_WAIT_S = 600.0
+"""How long somebody unknown may hold a job's lock: on a loaded machine a worker takes minutes to say its name."""
 
 
 class _Stopping(Exception):
@@ -53,7 +54,7 @@ class Supervisor:
         self.state = job.state
         self.clock: Clock = clock or SystemClock()
         self.guards = Guards(self.spec, self.clock)
-        self.room = Room(job, self.clock, self._breathe)
+        self.room = Room(job, self.clock, self._breathe, self._given)
         self.told_to_end = False
         self._lock: Lock | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -67,42 +68,63 @@ class Supervisor:
             self._finish(Phase.STOPPED, str(stop))
         except VultusError as fault:
             self._finish(Phase.FAILED, "\n".join(fault.lines()))
+        except OSError as fault:
+            if self._works_on:
+                raise  # the next supervisor adopts its worker
+            self._finish(Phase.FAILED, f"{fault.strerror}: {fault.filename}")
         finally:
-            self.room.leave(restore=not self.told_to_end)
+            # Beside a worker that lives nothing is given back: what it inherited is its own, and a ComfyUI that came
+            # back now would end it.
+            self.room.leave(restore=not self.told_to_end and not self._works_on)
             if self._lock is not None:
-                self._lock.release()
+                self._lock.abandon()
 
     def _run(self) -> None:
         worker = self._living_worker()
         if worker is not None:
-            announce(self.job, "adopted", f"worker {worker.pid} is looked after again")
-            self.state = self.state.changed(phase=Phase.RUNNING, worker=worker)
-            self._save()
-            if self._attend(worker):
+            if self._attend(self._adopt(worker)):
                 return
         elif self.state.phase is Phase.RUNNING and self._over():
             return  # it ended while nobody looked
         while not self.state.phase.is_finished:
-            self._take_job_lock()
-            self._enter()
-            if self._attend(self._start()):
+            worker = self._take_job_lock()
+            if worker is not None:
+                worker = self._adopt(worker)
+            else:
+                self._enter()
+                worker = self._start()
+            if self._attend(worker):
                 return
+
+    @property
+    def _works_on(self) -> bool:
+        return self.state.worker is not None and is_alive(self.state.worker)
+
+    def _adopt(self, worker: Process) -> Process:
+        announce(self.job, "adopted", f"worker {worker.pid} is looked after again")
+        self.state = self.state.changed(phase=Phase.RUNNING, worker=worker)
+        self._save()
+        return worker
 
     def _enter(self) -> None:
         """Wait for the card and for room on it."""
         self._breathe()
-        if self.state.phase is not Phase.QUEUED and self.spec.card and not self.room.is_made:
-            self.state = self.state.changed(phase=Phase.QUEUED)
+        if self.spec.card and not self.room.is_made:
+            self.state = self.state.changed(phase=Phase.QUEUED, has_card=False)
             self._save()
-        card = self.room.make()
-        if card and card != self.state.card:
-            self.state = self.state.changed(card=card)
+        self.room.make()
+
+    def _given(self, card: str) -> None:
+        """Note the cards as soon as their leases are ours: from now on the job waits for nobody's turn."""
+        self.state = self.state.changed(card=card, has_card=True)
+        self._save()
 
     def _start(self) -> Process:
         """Start the command for its next attempt; its descriptors keep the locks alive."""
         assert self._lock is not None
         attempt = self.state.attempt + 1
         self.job.path.joinpath("exit.json").unlink(missing_ok=True)
+        python = self.spec.python if Path(self.spec.python).exists() else sys.executable
         environment = {
             **os.environ,
             **self.spec.environment,
@@ -116,7 +138,7 @@ class Supervisor:
                 log.write(f"--- attempt {attempt}\n".encode())
                 log.flush()
             self._child = subprocess.Popen(
-                [self.spec.python, "-m", "vultus", *self.spec.words],
+                [python, "-m", "vultus", *self.spec.words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -214,17 +236,26 @@ class Supervisor:
                 return worker
         return None
 
-    def _take_job_lock(self) -> None:
-        """Hold the lock of the job: nobody may work on it beside our worker."""
+    def _take_job_lock(self) -> Process | None:
+        """Hold the lock of the job: nobody may work on it beside our worker.
+
+        Returns the worker that holds it where an earlier supervisor started one and had no time to note it.
+        """
         until_s = self.clock.monotonic() + LEFTOVER_WAIT_S
         while self._lock is None:
             try:
                 self._lock = Lock.take(self.job.lock)
-            except BusyError:  # the last breath of a worker that is ending
+            except (
+                BusyError
+            ):  # the last breath of a worker that is ending, or the first of one that is starting
+                worker = self._living_worker()
+                if worker is not None:
+                    return worker
                 if self.clock.monotonic() > until_s:
                     raise
                 self._breathe()
                 self.clock.sleep(POLL_S)
+        return None
 
     def _done(self) -> float:
         told = self.job.progress().get("done", 0.0)
@@ -268,8 +299,8 @@ def main() -> None:
 
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, end)
-        # A shell starts background commands with SIGINT ignored, and that would be inherited.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        # A handler, not "ignored": a shell starts background commands with SIGINT ignored, and that would be inherited.
+        signal.signal(signal.SIGINT, end)
         if supervisor.state.phase.is_finished:
             supervisor.room.leave()
         else:

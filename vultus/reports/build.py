@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from vultus.core.files import write_bytes
+from vultus.core.files import write_text
 from vultus.reports import appendix, sections
 from vultus.reports.ceiling import ceiling_chart, ceiling_words
 from vultus.reports.guards import guard_table, second_table
@@ -25,7 +25,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri
 
 def write_report(report: RunReport, path: Path) -> Path:
     """Write the page in one piece (beside, synced, renamed) and return its path."""
-    write_bytes(path, page(report).encode("utf-8"))
+    write_text(path, page(report))
     return path
 
 

@@ -20,7 +20,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vultus.core.files import write_bytes
+from vultus.core.files import write_text
 from vultus.reports.build import POLICY
 from vultus.reports.html import Html, join, raw, tag
 from vultus.reports.thumbs import THUMB_PX, Thumbs, jpeg_bytes
@@ -104,7 +104,7 @@ def write_sheet(path: Path, sheet: Sheet) -> Path:
         ),
         tag("footer", *(tag("p", words) for words in foot)),
     )
-    write_bytes(path, ("<!doctype html>\n" + tag("html", head, body, lang="en")).encode("utf-8"))
+    write_text(path, "<!doctype html>\n" + tag("html", head, body, lang="en"))
     return path
 
 

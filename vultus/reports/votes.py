@@ -11,7 +11,7 @@ import base64
 import hashlib
 from pathlib import Path
 
-from vultus.core.files import write_bytes
+from vultus.core.files import write_text
 from vultus.reports.html import Html, join, raw, tag
 from vultus.reports.thumbs import Thumbs
 from vultus.studies.voting import Deck
@@ -68,7 +68,7 @@ footer { position: sticky; bottom: 0; background: Canvas; padding: 12px 0; }
 
 def write_vote_page(deck: Deck, name: str, path: Path) -> Path:
     """Write the page in one piece and return its path."""
-    write_bytes(path, vote_page(deck, name).encode("utf-8"))
+    write_text(path, vote_page(deck, name))
     return path
 
 

@@ -242,7 +242,7 @@ class LanePool:
         try:
             ledger = Ledger.open(self._folder)
         except BaseException as fault:  # noqa: BLE001  raised again in the caller's thread
-            desk.fail(fault)
+            self._fail(number, desk, fault)
             return
 
         def ask(order: Order) -> Done:
@@ -262,12 +262,15 @@ class LanePool:
             except BaseException as fault:  # noqa: BLE001  raised again in the caller's thread
                 if isinstance(fault, NoPlaceError) and desk.give_back(number, position):
                     return  # fewer lanes, all of the work: what this chain had done is looked up
-                first = desk.fail(fault)
-                if first:  # whatever the other lanes are at, nobody will use it in this call
-                    for other, worker in enumerate(self._workers):
-                        if other != number:
-                            worker.end()
+                self._fail(number, desk, fault)
                 return
+
+    def _fail(self, number: int, desk: Desk[T], fault: BaseException) -> None:
+        """Keep a lane's fault; whatever the other lanes are at, nobody will use it in this call."""
+        if desk.fail(fault):
+            for other, worker in enumerate(self._workers):
+                if other != number:
+                    worker.end()
 
 
 class ProcessPool(LanePool):

@@ -24,8 +24,14 @@ from vultus.steps.worker import unpack_fault
 
 WORKERS_LOCK = "locks/workers"
 END_WITHIN_S = 5.0
-QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""What every worker's environment says: waiting threads sleep, and no hub is asked."""
+QUIET = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+}
+"""What every worker's environment says: waiting threads sleep, no hub is asked, and CUDA counts cards as the driver's
+library does (its own default is the fastest first: the leased card would be another one)."""
 
 
 class WorkerProcess:
@@ -60,16 +66,16 @@ class WorkerProcess:
         process = self._started()
         step = order.step
         message = {"order": order_message(order, scratch)}
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
         try:
             process.stdin.write(json.dumps(message, default=dict) + "\n")
             process.stdin.flush()
-            for line in process.stdout:
-                outputs = self._heard(json.loads(line), step.kind, advance)
-                if outputs is not None:
-                    return outputs
         except (BrokenPipeError, ValueError):
-            pass  # it died, or was ended while we spoke: told below
+            raise self._gone(process, step.kind) from None
+        while (answer := _answer(process)) is not None:
+            outputs = self._heard(answer, step.kind, advance)
+            if outputs is not None:
+                return outputs
         raise self._gone(process, step.kind)
 
     def end(self) -> None:
@@ -140,7 +146,13 @@ class WorkerProcess:
         return None
 
     def _gone(self, process: subprocess.Popen[str], kind: str) -> VultusError:
-        code = process.wait()
+        try:
+            code = process.wait(END_WITHIN_S)
+        except (
+            subprocess.TimeoutExpired
+        ):  # it lives and speaks no sense: its next words could be anything
+            process.kill()
+            code = process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 with suppress(OSError, ValueError):
@@ -155,6 +167,17 @@ class WorkerProcess:
             where=str(self.log),
             next_command="run the same command again: it goes on from here",
         )
+
+
+def _answer(process: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """The next thing a worker says; None when it died, was ended while it spoke, or speaks no sense."""
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        answer = json.loads(line) if line else None
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
 
 
 def order_message(order: Order, scratch: Path) -> dict[str, Any]:

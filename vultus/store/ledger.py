@@ -283,7 +283,8 @@ class Ledger:
 
         Raises BusyError while anybody is at work, and TornBlobError as `dead` does.
         """
-        with held(self._writers_path()):
+        # A run looks its inputs up before it uses them: between the two it may hold no writer's lock.
+        with held(self.folder / "locks" / "run"), held(self._writers_path()):
             dead = self.dead()
             self._tidy()
             shutil.rmtree(self.folder / "outputs", ignore_errors=True)

@@ -55,6 +55,7 @@ def build(wanted: Wanted, tell: Tell = lambda _: None) -> ToolPlace:
     with held(folder / "lock", blocking=True):
         sweep_leftovers(folder)
         if not (target / RECORD).is_file():
+            shutil.rmtree(target, ignore_errors=True)  # what an interrupted removal left
             with staged_folder(target, flush=False) as draft:
                 _fill(wanted, draft, tell)
                 os.sync()  # 20,000 files: one sweep of the disk is faster than as many flushes

@@ -19,6 +19,8 @@ from vultus.training.lora_tools import sum_loras
 
 AVERAGE = "average.safetensors"
 
+__all__ = ["AVERAGE", "work"]
+
 
 def work(job: Job) -> Mapping[str, Path]:
     """Average the LoRAs."""
