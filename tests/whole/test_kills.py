@@ -80,7 +80,7 @@ def test_killed_and_stopped_it_goes_on_where_it_was(tmp_path: Path) -> None:
     expected = _finish(smooth)
 
     stops = 0
-    for steps, number in ((1, signal.SIGKILL), (9, signal.SIGINT), (30, signal.SIGKILL)):
+    for steps, number in ((1, signal.SIGKILL), (4, signal.SIGINT), (12, signal.SIGKILL)):
         process = _start(rough)
         _wait_for(rough, steps, process)
         if number == signal.SIGINT:

@@ -147,7 +147,8 @@ class Room:
                 return taken
             for lease in taken:
                 lease.release()
-            if busy and busy != told:
+            busy = busy or "no card is free yet: vultus jobs queue"
+            if busy != told:
                 told = busy
                 announce(self._job, "waiting", told)
             self._breathe()

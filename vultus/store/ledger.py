@@ -281,9 +281,8 @@ class Ledger:
     def sweep(self) -> int:
         """Remove files that nothing refers to, and scratch folders of finished steps; says how many.
 
-        Raises BusyError while anybody is at work, and TornBlobError as `dead` does.
+        Raises BusyError during a run (which is no writer between orders) or a write; TornBlobError as `dead` does.
         """
-        # A run looks its inputs up before it uses them: between the two it may hold no writer's lock.
         with held(self.folder / "locks" / "run"), held(self._writers_path()):
             dead = self.dead()
             self._tidy()
