@@ -25,7 +25,7 @@ from vultus.core.errors import DatasetError
 from vultus.datasets.audit import audit_identity
 from vultus.datasets.captions import with_trigger
 from vultus.datasets.curate import Judged, write_dataset
-from vultus.datasets.freeze import Frozen, read_frozen
+from vultus.datasets.freeze import Frozen, is_view, read_frozen
 from vultus.datasets.ingest import Ingested, Measured, ingest, unheard
 from vultus.datasets.library import Library
 from vultus.datasets.manifest import EMBEDDINGS, write_manifest
@@ -100,8 +100,8 @@ def adopt(
     Raises DatasetError when a picture is gone or changed, or a reference shows no face.
     """
     rows: Sequence[Row] = frozen.manifest["pictures"]
-    views = [row for row in rows if _is_view(row)]
-    whole = {str(row["name"]): row for row in rows if not _is_view(row)}
+    views = [row for row in rows if is_view(row)]
+    whole = {str(row["name"]): row for row in rows if not is_view(row)}
     scratch = out.with_name(out.name + ".pictures")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -118,10 +118,6 @@ def adopt(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return _with_views(dataset, views, whole, persona, out)
-
-
-def _is_view(row: Row) -> bool:
-    return row["lineage"] is not None and row["lineage"]["how"] in ("view", "crop")
 
 
 def _as_frozen(seen: Ingested, rows: Mapping[str, Row], persona: Persona) -> Ingested:

@@ -36,7 +36,7 @@ from vultus.datasets.prints import Print
 from vultus.datasets.records import CurateSpec, Duplicate, Entry, SetAside
 from vultus.images.hashing import Hashes
 
-__all__ = ["ALL_PAIRS_MAX", "Follow", "apply", "dedupe", "families", "find_duplicates"]
+__all__ = ["ALL_PAIRS_MAX", "Follow", "apply", "dedupe", "find_duplicates"]
 
 TOGETHER: Final = 64
 HELD_PRINTS: Final = 600
@@ -135,15 +135,6 @@ def apply(library: Library, outcome: Mapping[str, Any], *, bursts: bool = False)
     with library.at_work():
         library.decide("dedupe", fresh)
     return fresh
-
-
-def families(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """Return the shot of every grouped picture, named by the picture that is kept: what a split may not tear apart."""
-    return {
-        name: group["keep"]
-        for group in outcome["groups"]
-        for name in (group["keep"], *(member["name"] for member in group["members"]))
-    }
 
 
 class _Prints:

@@ -24,7 +24,6 @@ import numpy.typing as npt
 from vultus.datasets.overlay import Grey, shrink
 from vultus.images.geometry import Frame
 from vultus.images.hashing import Hashes, hash_picture
-from vultus.images.load import load_picture
 from vultus.images.matching import Features, extract
 from vultus.images.quality import sharpness
 from vultus.images.records import Rgb
@@ -75,15 +74,15 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
     from concurrent.futures import ThreadPoolExecutor
 
     known = library.measured(KIND)
-    todo = {e.content_id: library.path(e) for e in library.entries() if not e.derived}
-    waiting = [(one, path) for one, path in sorted(todo.items()) if one not in known]
+    todo = {entry.content_id for entry in library.entries() if not entry.derived}
+    waiting = [one for one in sorted(todo) if one not in known]
     done = len(todo) - len(waiting)
     follow(done, len(todo))
     with ThreadPoolExecutor(max_workers=workers()) as pool:
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            made = pool.map(lambda item: pack(measure_print(load_picture(item[1]).rgb)), batch)
-            library.remember(KIND, {one: data for (one, _), data in zip(batch, made, strict=True)})
+            made = pool.map(lambda one: pack(measure_print(library.picture(one).rgb)), batch)
+            library.remember(KIND, dict(zip(batch, made, strict=True)))
             done += len(batch)
             follow(done, len(todo))
 

@@ -18,6 +18,7 @@ from vultus.datasets.caption_lint import Lint, lint_captions
 from vultus.datasets.captioners import Captioner
 from vultus.datasets.captioning import Caption, write_captions
 from vultus.datasets.coverage import Coverage, framing_cuts, measure_coverage
+from vultus.datasets.kinship import links_of, parents_of
 from vultus.datasets.library import Library
 from vultus.datasets.persona import Persona
 from vultus.datasets.pose import yaw_bin
@@ -26,7 +27,6 @@ from vultus.datasets.records import CurateSpec, Entry, SetAside
 from vultus.datasets.shotlist import Shot, list_shots
 from vultus.datasets.split import Split, families, split_pictures
 from vultus.faces.records import FaceEngine
-from vultus.images.load import load_picture
 
 Advance = Callable[..., None]
 
@@ -173,6 +173,7 @@ def caption_library(
                 "captioner": captioner.mark,
                 "trigger": persona.trigger,
                 "captions": {c.name: c.text for c in captions},
+                "own": own,
                 "by": {c.name: c.by for c in captions},
                 "lints": [dataclasses.asdict(lint) for lint in lints],
             },
@@ -214,33 +215,12 @@ def split_library(
                     **dict.fromkeys(split.references, "reference"),
                 },
                 "unused": [r.name for r in readings if r.emb is None],
+                "contents": {r.name: r.content_id for r in readings},
                 "families": dict(sorted(split.family.items())),
                 "strata": {key: list(value) for key, value in split.strata.items()},
             },
         )
     return split, readings
-
-
-def links_of(library: Library) -> list[tuple[str, str]]:
-    """Pairs of pictures that `dedupe` found to be one shot (copies and bursts alike)."""
-    outcome = library.read_stage("dedupe") or {}
-    return [
-        (str(group["keep"]), str(member["name"]))
-        for group in outcome.get("groups", ())
-        for member in group["members"]
-    ]
-
-
-def parents_of(entries: dict[str, Entry]) -> dict[str, str]:
-    """What each picture was made of: a frame's parent is its *shot*, so that frames of two shots may part."""
-    parents: dict[str, str] = {}
-    for name, entry in entries.items():
-        if entry.lineage is None:
-            continue
-        shot = entry.lineage.detail.rpartition(" shot ")[2]
-        is_shot = entry.lineage.how == "frame" and shot.isdigit()
-        parents[name] = f"{entry.lineage.parent}#shot {shot}" if is_shot else entry.lineage.parent
-    return parents
 
 
 def _coverage(
@@ -262,7 +242,7 @@ def _described(
     known = library.recall(kind, {entry.content_id for entry in entries})
     for entry in entries:
         if entry.content_id not in known:
-            words = captioner.describe([load_picture(library.path(entry)).rgb])[0]
+            words = captioner.describe([library.picture(entry.content_id).rgb])[0]
             known[entry.content_id] = words.encode()
             library.remember(kind, {entry.content_id: known[entry.content_id]})
         advance(1)
@@ -290,8 +270,6 @@ __all__ = [
     "audit_library",
     "caption_library",
     "cover_library",
-    "links_of",
-    "parents_of",
     "readings_of",
     "rounded",
     "split_library",
