@@ -7,11 +7,18 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vultus.cli.dataset_opening import dataset_argument, follow, quiet_argument, silent
+from vultus.cli.dataset_opening import (
+    dataset_argument,
+    follow,
+    quiet_argument,
+    refuse_beside_undo,
+    silent,
+)
 from vultus.cli.wording import EXIT_DONE, Nouns, detachable, say, verb
 
 if TYPE_CHECKING:
     from vultus.core.progress import Progress
+    from vultus.datasets.dedupe import Applied
     from vultus.datasets.library import Library
 
 __all__ = ["add"]
@@ -68,8 +75,8 @@ def _add_dedupe(verbs: Nouns) -> None:
     parser.add_argument(
         "--match-cells",
         type=int,
-        default=10,
-        help="matched places from which two pictures are compared",
+        default=None,
+        help="matched places from which two pictures are compared (default: 10)",
     )
     quiet_argument(parser)
     detachable(parser, card=False)
@@ -137,22 +144,27 @@ def _dedupe(args: argparse.Namespace) -> int:
     from vultus.datasets.records import CurateSpec
     from vultus.reports.dataset_pages import dedupe_page
 
+    if args.undo:
+        refuse_beside_undo(args, "apply", "bursts", "keep", "match_cells")
     with Library.open(args.dataset) as library:
         if args.undo:
             return _undo(args, library)
-        spec = parse(CurateSpec, {"match_cells": args.match_cells}, "--match-cells")
+        given = {} if args.match_cells is None else {"match_cells": args.match_cells}
+        spec = parse(CurateSpec, given, "--match-cells")
         with Progress(3, "dedupe", quiet=silent(args)) as line:
             stages = _Stages(line)
             outcome = dedupe(library, spec, keep=args.keep, follow=stages)
             stages.close()
             line.retotal(line.done)  # a small set needs no search
-        fresh = apply(library, outcome, bursts=args.bursts) if args.apply else []
+        done = apply(library, outcome, bursts=args.bursts) if args.apply else None
         page = dedupe_page(library, outcome)
         kept = len(library.kept())
     kinds = [member["kind"] for group in outcome["groups"] for member in group["members"]]
     record = {
         **outcome,
-        "applied": [one.name for one in fresh],
+        "applied": [one.name for one in done.fresh] if done else [],
+        "restored": list(done.back) if done else [],
+        "left": [{"keep": keep, "set_aside_by": by} for keep, by in done.left] if done else [],
         "kept": kept,
         "page": str(page),
     }
@@ -165,15 +177,25 @@ def _dedupe(args: argparse.Namespace) -> int:
         lines += [
             f"    {one['kind']:9s} {one['name']}: {one['evidence']}" for one in group["members"]
         ]
-    folder = shlex.quote(str(args.dataset))
-    if args.apply:
-        lines.append(
-            f"{len(fresh)} set aside now; take it back with: vultus dataset dedupe {folder} --undo"
-        )
-    elif kinds:
-        lines.append(f"nothing was set aside; do it with: vultus dataset dedupe {folder} --apply")
+    lines += _applied_lines(args, done, bool(kinds))
     say(args, record, [*lines, f"{kept} pictures are kept", f"page: {page}"])
     return EXIT_DONE
+
+
+def _applied_lines(args: argparse.Namespace, done: Applied | None, found: bool) -> list[str]:
+    """What --apply did, or how to do it."""
+    folder = shlex.quote(str(args.dataset))
+    if done is None:
+        how = f"nothing was set aside; do it with: vultus dataset dedupe {folder} --apply"
+        return [how] if found else []
+    return [
+        f"{len(done.fresh)} set aside now; take it back with: vultus dataset dedupe {folder} --undo",
+        *(f"  {name} is back: an older --apply had set it aside" for name in done.back),
+        *(
+            f"  the copies of {keep} stay: it is set aside by {by} (vultus dataset {by} {folder} --undo)"
+            for keep, by in done.left
+        ),
+    ]
 
 
 def _undo(args: argparse.Namespace, library: Library) -> int:

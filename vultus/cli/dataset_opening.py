@@ -28,6 +28,7 @@ __all__ = [
     "persona_of",
     "progress_of",
     "quiet_argument",
+    "refuse_beside_undo",
     "refuse_outside",
     "settings_of",
     "silent",
@@ -62,6 +63,22 @@ def refuse_outside(option: str, value: int, low: int, high: int) -> None:
 
     if not low <= value <= high:
         raise SpecError([f"{option} {value} is outside {low}..{high}"])
+
+
+def refuse_beside_undo(args: argparse.Namespace, *options: str) -> None:
+    """Raise SpecError when --undo stands beside an option that it would ignore."""
+    from vultus.core.errors import SpecError
+
+    given = [f"--{option.replace('_', '-')}" for option in options if _given(args, option)]
+    if given:
+        raise SpecError(
+            [f"--undo takes a decision back and nothing else: leave out {', '.join(given)}"]
+        )
+
+
+def _given(args: argparse.Namespace, option: str) -> bool:
+    value = getattr(args, option)
+    return value is not None and value is not False and value != []
 
 
 def measuring_verb(
