@@ -82,17 +82,34 @@ def _given(args: argparse.Namespace, option: str) -> bool:
 
 
 def measuring_verb(
-    verbs: Nouns, name: str, help: str, handle: Any, examples: list[str]
+    verbs: Nouns,
+    name: str,
+    help: str,
+    handle: Any,
+    examples: list[str],
+    *,
+    persona: bool = False,
+    settings: bool = True,
 ) -> argparse.ArgumentParser:
+    """A verb that reads faces; `persona` and `settings` where it makes use of the file."""
     parser = verb(verbs, name, help=help, examples=examples)
     dataset_argument(parser)
     parser.add_argument("--pack", default="free", help="face pack: a name or a folder")
-    parser.add_argument(
-        "--persona", type=Path, default=None, help="persona.toml; else the one beside the dataset"
-    )
-    parser.add_argument(
-        "--settings", type=Path, default=None, metavar="FILE", help="measuring.toml with thresholds"
-    )
+    if persona:
+        parser.add_argument(
+            "--persona",
+            type=Path,
+            default=None,
+            help="persona.toml; else the one beside the dataset",
+        )
+    if settings:
+        parser.add_argument(
+            "--settings",
+            type=Path,
+            default=None,
+            metavar="FILE",
+            help="measuring.toml with thresholds",
+        )
     quiet_argument(parser)
     detachable(parser, card=False)
     parser.set_defaults(handle=handle)

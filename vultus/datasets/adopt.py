@@ -13,6 +13,7 @@ size and place. Written masks belong to exports: the native trainer weighs faces
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -74,7 +75,7 @@ def refuse_unfit(folder: Path, frozen: Frozen, persona: Persona, spec: CurateSpe
             f"the frozen dataset {fault}",
             where=str(frozen.path),
             expected=f"at least {spec.references_min} held out and {spec.training_min} to train on",
-            next_command=f"vultus dataset split {folder}, then freeze again",
+            next_command=f"vultus dataset split {shlex.quote(str(folder))}, then freeze again",
         )
     told = frozen.manifest["persona"]
     if told is not None and told != asdict(persona):
@@ -83,7 +84,7 @@ def refuse_unfit(folder: Path, frozen: Frozen, persona: Persona, spec: CurateSpe
             f" this workspace is of {persona.name} ({persona.with_trigger})",
             where=str(frozen.path),
             expected="one persona.toml for both",
-            next_command=f"vultus dataset freeze {folder} --persona persona.toml",
+            next_command=f"vultus dataset freeze {shlex.quote(str(folder))} --persona persona.toml",
         )
 
 

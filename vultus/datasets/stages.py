@@ -8,6 +8,7 @@ Equal pictures, settings and packs give equal outcomes, byte for byte.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,7 @@ from vultus.datasets.library import Library
 from vultus.datasets.persona import Persona
 from vultus.datasets.pose import yaw_bin
 from vultus.datasets.readings import Reading, read_library
-from vultus.datasets.records import CurateSpec, Entry, SetAside
+from vultus.datasets.records import Entry, JudgeSpec, SetAside
 from vultus.datasets.shotlist import Shot, list_shots
 from vultus.datasets.split import Split, families, split_pictures
 from vultus.faces.records import FaceEngine
@@ -73,7 +74,7 @@ def readings_of(
             "no picture is left in this dataset",
             where=str(library.folder),
             expected="pictures that are not set aside",
-            next_command=f"vultus dataset ingest PICTURES --into {library.folder}",
+            next_command=f"vultus dataset ingest PICTURES --into {shlex.quote(str(library.folder))}",
         )
     return tuple(read_library(library, engine, kept, advance))
 
@@ -81,7 +82,7 @@ def readings_of(
 def audit_library(
     library: Library,
     engine: FaceEngine,
-    spec: CurateSpec,
+    spec: JudgeSpec,
     resolution_px: int,
     advance: Advance = unheard,
 ) -> Audited:
@@ -184,7 +185,7 @@ def caption_library(
 def split_library(
     library: Library,
     engine: FaceEngine,
-    spec: CurateSpec,
+    spec: JudgeSpec,
     seed: int,
     advance: Advance = unheard,
 ) -> tuple[Split, tuple[Reading, ...]]:
@@ -203,7 +204,9 @@ def split_library(
             )
             for reading in usable
         ]
-        split = split_pictures(held, family, spec, seed)
+        folder = shlex.quote(str(library.folder))
+        more = f"vultus dataset ingest MORE --into {folder} (what is set aside: vultus dataset show {folder})"
+        split = split_pictures(held, family, spec, seed, more)
         library.write_stage(
             "split",
             {
