@@ -87,7 +87,8 @@ class _Pictures(Blobs):
                 fault.what,
                 where=str(place),
                 expected="the bytes of a picture, as they were ingested",
-                next_command=f"{remove}ingest the originals again: vultus dataset ingest ORIGINALS --into {folder}",
+                next_command=f"{remove}ingest the originals again: vultus dataset ingest ORIGINALS --into {folder}"
+                f" (a view or a mask: vultus dataset views {folder} --write)",
             ) from fault
 
 

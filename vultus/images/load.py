@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import stat
 import warnings
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def load_picture(path: Path, caps: Caps | None = None) -> Picture:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise _fault(path, "this is not a file", "a picture file")
+            raise _fault(path, "this is not a file", "a picture file", "name a picture instead")
         if size > caps.max_bytes:
             raise _fault(
                 path,
@@ -81,7 +82,10 @@ def load_picture(path: Path, caps: Caps | None = None) -> Picture:
         data = path.read_bytes()
     except OSError as error:
         raise _fault(
-            path, f"cannot be read ({error.strerror or error})", "a readable file"
+            path,
+            f"cannot be read ({error.strerror or error})",
+            "a readable file",
+            f"ls -l {shlex.quote(str(path))}",
         ) from error
     return decode_picture(data, path, caps)
 
