@@ -157,6 +157,23 @@ def test_faults_are_told_with_the_next_command(
     assert "vultus dataset ingest" in capsys.readouterr().err
 
 
+def test_equal_pictures_go_to_one_side_without_a_dedupe(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = dataset.parent / "copies"
+    copies.mkdir()
+    with Library.open(dataset) as library:
+        names = [entry.name for entry in library.entries()]
+        for entry in library.entries():
+            (copies / f"again-{entry.name}").write_bytes(library.path(entry).read_bytes())
+        ingest_sources(library, [copies])
+    roles = told(dataset, capsys, "split")["roles"]
+    pairs = [(roles[name], roles[f"again-{name}"]) for name in names if name in roles]
+    assert len(pairs) == 25 and all(one == other for one, other in pairs)
+    assert {one for one, _ in pairs} == {"reference", "training"}
+    assert main(["dataset", "freeze", str(dataset)]) == 0
+
+
 @pytest.mark.parametrize(
     ("words", "told_words"),
     [

@@ -161,6 +161,20 @@ def test_a_taken_name_keeps_its_picture_and_the_newcomer_gets_one_of_its_own(
         assert captions == {"a.png": "", "y/a.png": "a new hat", "y-2/a.png": ""}
 
 
+def test_a_source_without_a_usable_name_still_gives_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in ("x", "here", "odd\nname"):
+        (tmp_path / source).mkdir()
+        (tmp_path / source / "a.png").write_bytes(picture_bytes(source))
+    monkeypatch.chdir(tmp_path / "here")
+    with Library.create(tmp_path / "set") as library:
+        for place in (tmp_path / "x", Path(), tmp_path / "odd\nname"):
+            ingest_sources(library, [place])
+        names = [one.name for one in library.entries()]
+    assert names == ["a.png", "here/a.png", "more/a.png"]
+
+
 def test_captions_that_cannot_be_used_are_told_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
