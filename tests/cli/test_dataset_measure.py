@@ -155,3 +155,87 @@ def test_faults_are_told_with_the_next_command(
     assert "mask_rest" in capsys.readouterr().err
     assert main(["dataset", "audit", str(dataset.parent)]) == 2
     assert "vultus dataset ingest" in capsys.readouterr().err
+
+
+def test_equal_pictures_go_to_one_side_without_a_dedupe(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = dataset.parent / "copies"
+    copies.mkdir()
+    with Library.open(dataset) as library:
+        names = [entry.name for entry in library.entries()]
+        for entry in library.entries():
+            (copies / f"again-{entry.name}").write_bytes(library.path(entry).read_bytes())
+        ingest_sources(library, [copies])
+    roles = told(dataset, capsys, "split")["roles"]
+    pairs = [(roles[name], roles[f"again-{name}"]) for name in names if name in roles]
+    assert len(pairs) == 25 and all(one == other for one, other in pairs)
+    assert {one for one, _ in pairs} == {"reference", "training"}
+    assert main(["dataset", "freeze", str(dataset)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told_words"),
+    [
+        (["audit", "--resolution", "-5"], "--resolution -5 is outside 64..4096"),
+        (["audit", "--z", "50"], "off_persona_z"),
+        (["audit", "--z", "-3.5"], "off_persona_z"),
+        (["views", "--resolution", "-5"], "resolution_px"),
+        (["coverage", "--wanted", "-3"], "--wanted -3 is outside 1.."),
+        (["audit", "--undo", "--apply", "--z", "4"], "leave out --apply, --z"),
+        (["frames", "clip.mp4", "--undo", "--apply"], "leave out --apply"),
+        (["dedupe", "--undo", "--keep", "a.png", "--match-cells", "9"], "--keep, --match-cells"),
+        (["coverage", "--persona", "nowhere.toml"], "nowhere.toml"),
+        (["freeze", "--persona", "nowhere.toml"], "nowhere.toml"),
+        (["split", "--settings", "nowhere.toml"], "nowhere.toml"),
+        (["split", "--references", "30"], "vultus dataset ingest MORE --into {dataset}"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    dataset: Path, capsys: pytest.CaptureFixture[str], words: list[str], told_words: str
+) -> None:
+    pack = [] if words[0] in ("dedupe", "freeze") else ["--pack", str(dataset.parent / "pack")]
+    assert main(["dataset", words[0], str(dataset), *words[1:], *pack]) == 2
+    assert told_words.format(dataset=dataset) in capsys.readouterr().err
+    with Library.open(dataset) as library:
+        assert len(library.kept()) == 26 and library.decisions() == ()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["coverage", "--settings", "x"],
+        *([v, "--persona", "x"] for v in ("audit", "split", "views")),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_none(
+    dataset: Path, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["dataset", words[0], str(dataset), *words[1:]])
+    assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_settings_that_no_verb_reads_are_refused(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = dataset.parent / "measuring.toml"
+    for key in ("hash_bits = 20", "match_cells = 12", "coherence_min = 0.4"):
+        write_text(path, f"[audit]\n{key}\n")
+        assert main(["dataset", "audit", str(dataset), "--settings", str(path)]) == 2
+        assert key.split()[0] in capsys.readouterr().err
+
+
+def test_freeze_counts_pictures_and_views_apart(
+    dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told(dataset, capsys, "split")
+    found = told(dataset, capsys, "views", "--resolution", "64", "--write")
+    roles = (json.loads((dataset / "stages" / "split.json").read_text()))["roles"]
+    assert main(["dataset", "freeze", str(dataset), "--json"]) == 0
+    frozen = json.loads(capsys.readouterr().out)
+    held = [name for name, role in roles.items() if role == "reference"]
+    faces = [one["parent"] for one in found["views"] if one["kind"] == "face"]
+    assert frozen["references"] == len(held) and frozen["training"] == 26 - len(held)
+    trained = [parent for parent in faces if parent not in held]
+    assert 0 < frozen["training_views"] == len(trained) < len(faces)

@@ -116,6 +116,13 @@ def test_a_picture_with_a_caption_is_kept_over_its_twin_without(tmp_path: Path) 
     assert only(find_duplicates(seen(tmp_path), CurateSpec())).kept == "b.png"
 
 
+def test_a_grey_copy_goes_even_with_a_caption(tmp_path: Path) -> None:
+    save(tmp_path, "z.png", scene("grey twin"))
+    Image.fromarray(scene("grey twin")).convert("L").save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("a red hat", encoding="utf-8")
+    assert only(find_duplicates(seen(tmp_path), CurateSpec())).kept == "z.png"
+
+
 def test_a_chain_of_copies_keeps_one(tmp_path: Path) -> None:
     rgb = scene("chain")
     save(tmp_path, "a.png", rgb)

@@ -13,11 +13,11 @@ from tests.datasets.test_dedupe import jpeg, resized, scene
 from vultus.core.errors import DatasetError
 from vultus.datasets import dedupe as room
 from vultus.datasets import neighbours
-from vultus.datasets.dedupe import apply, dedupe, families
+from vultus.datasets.dedupe import Applied, apply, dedupe
 from vultus.datasets.intake import ingest_sources
 from vultus.datasets.library import Library
 from vultus.datasets.prints import measure_print, pack, packed_parts
-from vultus.datasets.records import CurateSpec, Entry, Lineage
+from vultus.datasets.records import CurateSpec, Entry, Lineage, SetAside
 from vultus.images.hashing import pixel_id
 from vultus.images.write import png_bytes
 from vultus.reports.dataset_pages import proof
@@ -53,12 +53,11 @@ def test_groups_are_proposals_until_the_user_says_so(library: Library) -> None:
         "the others are no better; it has the plainest name",
     ]
     assert len(library.kept()) == 7, "nothing goes without the user's word"
-    assert {row.name for row in apply(library, outcome)} == set(told)
+    assert {row.name for row in apply(library, outcome).fresh} == set(told)
     assert [one.name for one in library.kept()] == ["a.png", "b.png", "c.png", "d.png"]
-    assert apply(library, outcome) == []
+    assert apply(library, outcome) == Applied((), (), ())
     library.undo("dedupe")
     assert len(library.kept()) == 7
-    assert families(outcome)["a-crop.png"] == "a.png"
 
 
 def test_the_proof_lays_each_member_over_its_partner(library: Library) -> None:
@@ -86,6 +85,40 @@ def test_the_user_may_choose_another_one(library: Library) -> None:
     assert outcome["groups"][0]["reason"] == "you asked for it"
     with pytest.raises(DatasetError, match="no picture 'x'"):
         dedupe(library, CurateSpec(), keep=["x"])
+
+
+def test_choosing_another_one_after_all_brings_it_back(library: Library) -> None:
+    apply(library, dedupe(library, CurateSpec()))
+    done = apply(library, dedupe(library, CurateSpec(), keep=["a-crop.png"]))
+    assert ({row.name for row in done.fresh}, done.back) == ({"a.png"}, ("a-crop.png",))
+    kept = [one.name for one in library.kept()]
+    assert kept == ["a-crop.png", "b.png", "c.png", "d.png"], "a shot lost all its pictures"
+    assert library.undo("dedupe") is not None and len(library.kept()) == 7
+
+
+def test_a_group_whose_best_is_set_aside_by_another_verb_stays(library: Library) -> None:
+    outcome = dedupe(library, CurateSpec())
+    library.decide("audit", [SetAside("a.png", "blurred")])
+    done = apply(library, outcome)
+    assert [row.name for row in done.fresh] == ["b-again.png"] and done.left == (
+        ("a.png", "audit"),
+    )
+    assert {"a-again.jpg", "a-crop.png"} <= {one.name for one in library.kept()}
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_the_copy_in_colour_is_kept(tmp_path: Path, mode: str) -> None:
+    source = tmp_path / "photos"
+    source.mkdir()
+    original = Image.fromarray(resized(scene("in colour"), 800))
+    original.save(source / "z-original.png")
+    original.convert(mode).save(source / "a.png")
+    (source / "a.txt").write_text("a caption", encoding="utf-8")
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [source])
+        (group,) = dedupe(library, CurateSpec())["groups"]
+    assert (group["keep"], group["reason"]) == ("z-original.png", "it is in colour")
+    assert [member["name"] for member in group["members"]] == ["a.png"]
 
 
 def test_a_second_call_remembers_and_says_the_same(

@@ -12,9 +12,9 @@ from tests.datasets.sets import reading
 from vultus.core.errors import DatasetError
 from vultus.core.seeds import stream
 from vultus.datasets.frames import FramesSpec, Seen, choose, refuse_nothing, windows
+from vultus.datasets.kinship import parents_of
 from vultus.datasets.library import Library
 from vultus.datasets.makings import frames_into_library, remember_film, take_frames_out
-from vultus.datasets.stages import parents_of
 from vultus.datasets.video import Film as Watched
 from vultus.datasets.video import count_frames, pick, watch
 from vultus.faces.engines import open_engine

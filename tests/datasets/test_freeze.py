@@ -19,7 +19,8 @@ from vultus.datasets.intake import ingest_sources
 from vultus.datasets.library import Library
 from vultus.datasets.persona import Persona
 from vultus.datasets.records import Entry, Lineage, SetAside
-from vultus.images.load import load_picture
+from vultus.images.load import decode_picture, load_picture
+from vultus.images.write import png_bytes
 
 ADA = Persona("Ada", "ohwx", "woman", "synthetic", True)
 
@@ -33,6 +34,15 @@ def filled(folder: Path) -> Library:
     library = Library.create(folder)
     ingest_sources(library, [source])
     return library
+
+
+def split_as(library: Library, *references: str) -> None:
+    """The outcome of a split that holds these out, of the pictures that are kept now."""
+    kept = {one.name: one.content_id for one in library.kept() if not one.derived}
+    assert set(references) <= set(kept)
+    library.write_stage(
+        "split", {"roles": dict.fromkeys(references, "reference"), "contents": kept}
+    )
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -70,17 +80,87 @@ def test_a_split_that_tears_a_shot_apart_is_refused(tmp_path: Path) -> None:
     with filled(tmp_path / "set") as library:
         group = {"keep": "0.png", "reason": "", "members": [{"name": "1.png", "kind": "burst"}]}
         library.write_stage("dedupe", {"groups": [group]})
-        library.write_stage("split", {"roles": {"0.png": "reference"}})
+        split_as(library, "0.png")
         with pytest.raises(DatasetError, match=r"0\.png is held out and 1\.png is trained on"):
             freeze(library)
-        library.write_stage("split", {"roles": {"0.png": "reference", "1.png": "reference"}})
+        split_as(library, "0.png", "1.png")
         roles = [row["role"] for row in freeze(library).manifest["pictures"]]
         assert roles == ["reference", "reference", "training", "training"]
 
 
+def test_pictures_that_came_or_came_back_after_the_split_are_refused(tmp_path: Path) -> None:
+    """They would be trained on without anybody's word, even a copy of a held-out reference."""
+    with filled(tmp_path / "set") as library:
+        library.decide("audit", [SetAside("2.png", "blurred")])
+        split_as(library, "0.png")
+        assert len(freeze(library).manifest["pictures"]) == 3
+        library.undo("audit")
+        with pytest.raises(DatasetError, match=r"does not know 2\.png:") as refused:
+            freeze(library)
+        assert refused.value.next_command == f"vultus dataset split {tmp_path / 'set'}"
+        more = tmp_path / "more"
+        more.mkdir()
+        for n in range(9, 4, -1):
+            (more / f"{n}.png").write_bytes(picture_bytes(str(n)))
+        ingest_sources(library, [more])
+        with pytest.raises(DatasetError, match=r"2\.png, 5\.png, 6\.png, 7\.png and 2 more"):
+            freeze(library)
+        split_as(library, "0.png")
+        assert len(freeze(library).manifest["pictures"]) == 9
+        changed = {**(library.read_stage("split") or {})["contents"], "3.png": "sha256:else"}
+        library.write_stage("split", {"roles": {}, "contents": changed})
+        with pytest.raises(DatasetError, match=r"does not know 3\.png:"):
+            freeze(library)
+
+
+@pytest.mark.parametrize("same", ["bytes", "pixels"])
+def test_equal_pictures_are_one_shot_whatever_dedupe_said(tmp_path: Path, same: str) -> None:
+    data = picture_bytes("0")
+    if same == "pixels":
+        data = png_bytes(decode_picture(data, Path("0.png")).rgb, {"Note": "x"}, xmp_ai=False)
+    (tmp_path / "copy.png").write_bytes(data)
+    with filled(tmp_path / "set") as library:
+        ingest_sources(library, [tmp_path / "copy.png"])
+        found = {one.name: one for one in library.entries()}
+        assert found["copy.png"].pixel_id == found["0.png"].pixel_id
+        assert (found["copy.png"].content_id == found["0.png"].content_id) is (same == "bytes")
+        split_as(library, "0.png")
+        with pytest.raises(DatasetError, match=r"0\.png is held out and copy\.png is trained on"):
+            freeze(library)
+        # Joined to what dedupe said: 1.png is a burst of the copy, so it is of the reference's shot, too.
+        group = {"keep": "1.png", "reason": "", "members": [{"name": "copy.png", "kind": "burst"}]}
+        library.write_stage("dedupe", {"groups": [group]})
+        split_as(library, "0.png", "copy.png")
+        with pytest.raises(DatasetError, match=r"0\.png is held out and 1\.png is trained on"):
+            freeze(library)
+
+
+def test_the_placeholder_of_the_persona_never_reaches_a_manifest(tmp_path: Path) -> None:
+    with filled(tmp_path / "set") as library:
+        (tmp_path / "set-photos" / "2.txt").write_text("{persona} at sea", encoding="utf-8")
+        ingest_sources(library, [tmp_path / "set-photos"])
+        with pytest.raises(DatasetError, match=r"2\.png hold \{persona\}") as refused:
+            freeze(library)
+        assert "--persona" in refused.value.next_command
+        captions = [row["caption"] for row in freeze(library, persona=ADA).manifest["pictures"]]
+    assert captions[2] == "ohwx woman at sea" and captions[1] == "photo of ohwx woman, hat 1"
+
+
+def test_words_that_changed_after_caption_are_refused(tmp_path: Path) -> None:
+    with filled(tmp_path / "set") as library:
+        own = {one.name: one.caption for one in library.kept()}
+        library.write_stage("captions", {"captions": {**own, "0.png": "as agreed"}, "own": own})
+        assert freeze(library).manifest["pictures"][0]["caption"] == "as agreed"
+        (tmp_path / "set-photos" / "1.txt").write_text("a new hat", encoding="utf-8")
+        ingest_sources(library, [tmp_path / "set-photos"])
+        with pytest.raises(DatasetError, match=r"words changed .*: 1\.png") as refused:
+            freeze(library)
+        assert refused.value.next_command == f"vultus dataset caption {tmp_path / 'set'}"
+
+
 def test_a_view_stands_on_its_parents_side(tmp_path: Path) -> None:
     with filled(tmp_path / "set") as library:
-        library.write_stage("split", {"roles": {"0.png": "reference"}})
+        split_as(library, "0.png")
         view = Entry("0-face.png", "", "", 24, 24, "PNG", lineage=Lineage("0.png", "view", "face"))
         library.derive(view, picture_bytes("face"))
         rows = {row["name"]: row["role"] for row in freeze(library).manifest["pictures"]}
@@ -91,7 +171,7 @@ def test_a_view_stands_on_its_parents_side(tmp_path: Path) -> None:
 def test_the_same_manifest_exports_the_same_bytes(tmp_path: Path, form: str) -> None:
     with filled(tmp_path / "one") as one, filled(tmp_path / "two") as two:
         for library, name in ((one, "x"), (two, "y")):
-            library.write_stage("split", {"roles": {"3.png": "reference"}})
+            split_as(library, "3.png")
             mask = library.blobs.put_bytes(picture_bytes("mask"))
             library.write_stage("masks", {"masks": {f"{n}.png": mask for n in range(3)}})
             frozen = freeze(library, persona=ADA)

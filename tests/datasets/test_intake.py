@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from bench.curation.hostile import HOSTILE, NAMES, picture_bytes, write_zip
-from vultus.core.errors import DatasetError
+from vultus.core.errors import DatasetError, TornBlobError
 from vultus.datasets.archive import fault_of_name
 from vultus.datasets.intake import PARENT_TEXT, ingest_sources
 from vultus.datasets.library import Library
@@ -132,3 +135,117 @@ def test_a_view_that_names_its_parent_is_tied_to_it(tmp_path: Path) -> None:
         tied = {one.name: one.lineage for one in library.entries()}
     assert tied["parent.png"] is None and tied["orphan.png"] is None
     assert tied["view.png"] is not None and tied["view.png"].parent == "parent.png"
+
+
+def test_a_taken_name_keeps_its_picture_and_the_newcomer_gets_one_of_its_own(
+    tmp_path: Path,
+) -> None:
+    for source in ("x", "y", "z/y"):
+        (tmp_path / source).mkdir(parents=True)
+        (tmp_path / source / "a.png").write_bytes(picture_bytes(source))
+    with Library.create(tmp_path / "set") as library:
+        for source, name in (("x", "a.png"), ("y", "y/a.png"), ("z/y", "y-2/a.png")):
+            for times in range(2):
+                found = ingest_sources(library, [tmp_path / source])
+                assert (found.added, found.known) == ((1, 0) if times == 0 else (0, 1))
+                assert found.renamed == (() if source == "x" else (("a.png", name),))
+        held = {one.name: library.path(one).read_bytes() for one in library.entries()}
+        assert held == {
+            "a.png": picture_bytes("x"),
+            "y/a.png": picture_bytes("y"),
+            "y-2/a.png": picture_bytes("z/y"),
+        }
+        (tmp_path / "y" / "a.txt").write_text("a new hat", encoding="utf-8")
+        ingest_sources(library, [tmp_path / "y"])
+        captions = {one.name: one.caption for one in library.entries()}
+        assert captions == {"a.png": "", "y/a.png": "a new hat", "y-2/a.png": ""}
+
+
+def test_a_source_without_a_usable_name_still_gives_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for source in ("x", "here", "odd\nname"):
+        (tmp_path / source).mkdir()
+        (tmp_path / source / "a.png").write_bytes(picture_bytes(source))
+    monkeypatch.chdir(tmp_path / "here")
+    with Library.create(tmp_path / "set") as library:
+        for place in (tmp_path / "x", Path(), tmp_path / "odd\nname"):
+            ingest_sources(library, [place])
+        names = [one.name for one in library.entries()]
+    assert names == ["a.png", "here/a.png", "more/a.png"]
+
+
+def test_captions_that_cannot_be_used_are_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "x"
+    source.mkdir()
+    words = {
+        "good": "ein Hüt".encode(),
+        "latin": "ein Hüt".encode("latin-1"),
+        "locked": b"a hat",
+        "long": b"x" * 20_000,
+        "windows": "ein Hüt".encode("utf-16"),
+    }
+    for name, data in words.items():
+        (source / f"{name}.png").write_bytes(picture_bytes(name))
+        (source / f"{name}.txt").write_bytes(data)
+    opened = Path.open
+
+    def guarded(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "locked.txt":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    with Library.create(tmp_path / "set") as library:
+        found = ingest_sources(library, [source])
+        captions = {one.name: one.caption for one in library.entries()}
+        stage = library.read_stage("ingest") or {}
+    used = {"good.png": "ein Hüt", "windows.png": "ein Hüt"}
+    assert captions == {f"{name}.png": used.get(f"{name}.png", "") for name in words}
+    assert [(one.name, one.reason) for one in found.unread] == [
+        ("latin.txt", "it is not UTF-8 text"),
+        ("locked.txt", "it cannot be read (Permission denied)"),
+        ("long.txt", "it has more than 16384 bytes"),
+    ]
+    assert stage["captions_unread"] == [[one.name, one.reason] for one in found.unread]
+    picture = {"latin.png": picture_bytes("latin"), "latin.txt": words["latin"]}
+    archive = write_zip(tmp_path / "x.zip", picture)
+    with Library.create(tmp_path / "other") as library:
+        assert [one.name for one in ingest_sources(library, [archive]).unread] == ["latin.txt"]
+
+
+def test_ingesting_again_brings_lost_bytes_back(tmp_path: Path) -> None:
+    source = tmp_path / "x"
+    source.mkdir()
+    for n in "abc":
+        (source / f"{n}.png").write_bytes(picture_bytes(n))
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [source])
+        places = [library.path(one) for one in library.entries()]
+        places[0].unlink()
+        places[1].chmod(0o644)
+        places[1].write_bytes(picture_bytes("b")[:100])
+        for entry, what in zip(library.entries(), ("is missing", "is not what was"), strict=False):
+            with pytest.raises(TornBlobError, match=what) as torn:
+                library.picture(entry.content_id)
+            assert f"vultus dataset ingest ORIGINALS --into {tmp_path / 'set'}" in str(torn.value)
+            assert "workspace" not in str(torn.value)
+        found = ingest_sources(library, [source])
+        assert (found.added, found.known) == (0, 3)
+        assert [path.read_bytes() for path in places] == [picture_bytes(n) for n in "abc"]
+
+
+def test_pipes_and_odd_names_are_passed_over(tmp_path: Path) -> None:
+    source = tmp_path / "x"
+    source.mkdir()
+    (source / "a.png").write_bytes(picture_bytes("a"))
+    os.mkfifo(source / "pipe.png")
+    os.mkfifo(source / "a.txt")
+    (source / "two\nlines.csv").write_bytes(b"")
+    Path(os.fsdecode(os.fsencode(source) + b"/broken-\xff.csv")).write_bytes(b"")
+    with Library.create(tmp_path / "set") as library:
+        found = ingest_sources(library, [source])
+    assert found.added == 1
+    assert found.passed_over == (r"broken-\udcff.csv", "pipe.png", r"two\nlines.csv")

@@ -1,8 +1,8 @@
 """`vultus dataset`: from a folder of pictures to a dataset worth training on.
 
-The verbs live in files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe, freeze,
-export, show), `dataset_measure` (audit, coverage, caption, split) and `dataset_make` (views,
-frames). `check` is here: it curates a whole workspace the way `vultus run` does.
+The verbs live in files beside this one, each with a function `add(verbs)`: `dataset_keep` (ingest, dedupe, show),
+`dataset_measure` (audit, coverage, caption, split), `dataset_make` (views, frames) and `dataset_freeze` (freeze,
+export). `check` is here: it curates a whole workspace the way `vultus run` does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from vultus.cli import dataset_keep, dataset_make, dataset_measure
+from vultus.cli import dataset_freeze, dataset_keep, dataset_make, dataset_measure
 from vultus.cli.wording import EXIT_DONE, Nouns, detachable, noun, say, verb
 
 __all__ = ["add"]
@@ -28,6 +28,7 @@ def add(subparsers: Nouns) -> None:
     dataset_keep.add(verbs)
     dataset_measure.add(verbs)
     dataset_make.add(verbs)
+    dataset_freeze.add(verbs)
     check = verb(
         verbs,
         "check",

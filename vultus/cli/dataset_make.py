@@ -11,6 +11,7 @@ from vultus.cli.dataset_opening import (
     opened,
     paths_of,
     progress_of,
+    refuse_beside_undo,
     settings_of,
     write_page,
 )
@@ -107,6 +108,7 @@ def _frames(args: argparse.Namespace) -> int:
     from vultus.reports.measure_pages import frames_sheet
 
     if args.undo:
+        refuse_beside_undo(args, "apply", "count", "per_shot", "settings")
         return _frames_out(args)
     spec = settings_of(FramesSpec, "frames", args, count=args.count, per_shot=args.per_shot)
     with opened(args) as (library, engine):

@@ -13,6 +13,8 @@ from vultus.cli.dataset_opening import (
     paths_of,
     persona_of,
     progress_of,
+    refuse_beside_undo,
+    refuse_outside,
     settings_of,
     write_page,
 )
@@ -39,10 +41,17 @@ def add(verbs: Nouns) -> None:
     audit.add_argument("--apply", action="store_true", help="set aside what is proposed to drop")
     audit.add_argument("--undo", action="store_true", help="take the last audit's decision back")
     audit.add_argument(
-        "--resolution", type=int, default=1024, metavar="PX", help="what the set is trained at"
+        "--resolution",
+        type=int,
+        default=None,
+        metavar="PX",
+        help="what the set is trained at (default: 1024)",
     )
     audit.add_argument(
-        "--z", type=float, default=None, help="robust z below which a face is questioned"
+        "--z",
+        type=float,
+        default=None,
+        help="how far below the usual a face is questioned, in robust deviations, 1 to 20 (default: 3.5)",
     )
     audit.add_argument(
         "--ratio", type=float, default=None, help="share of the median cosine of another person"
@@ -53,6 +62,8 @@ def add(verbs: Nouns) -> None:
         "measure how the set spreads over direction, distance, light and places, and list what is missing",
         _coverage,
         ["vultus dataset coverage set", "vultus dataset coverage set --wanted 36"],
+        persona=True,
+        settings=False,
     )
     coverage.add_argument(
         "--wanted", type=int, default=30, help="pictures that the set should reach"
@@ -70,6 +81,7 @@ def _add_caption_and_split(verbs: Nouns) -> None:
             "vultus dataset caption set --persona ada/persona.toml",
             "vultus dataset caption set --captioner wd14 --model taggers/wd-swinv2",
         ],
+        persona=True,
     )
     caption.add_argument("--captioner", default=None, help="template, transformers or wd14")
     caption.add_argument("--model", default=None, help="folder of the captioner's model")
@@ -91,23 +103,24 @@ def _add_caption_and_split(verbs: Nouns) -> None:
 
 def _audit(args: argparse.Namespace) -> int:
     from vultus.datasets.library import Library
-    from vultus.datasets.records import CurateSpec
+    from vultus.datasets.records import JudgeSpec
     from vultus.datasets.stages import apply_audit, audit_library
     from vultus.reports.measure_pages import audit_sheet
 
     if args.undo:
+        refuse_beside_undo(args, "apply", "z", "ratio", "resolution", "settings")
         with Library.open(args.dataset) as library, library.at_work():
             taken = library.undo("audit")
         names = [one.name for one in taken.set_aside] if taken else []
         said = f"{len(names)} pictures are back" if taken else "there was nothing to take back"
         say(args, {"back": names}, [said])
         return EXIT_DONE
-    spec = settings_of(
-        CurateSpec, "audit", args, off_persona_z=args.z, off_persona_ratio=args.ratio
-    )
+    resolution_px = 1024 if args.resolution is None else args.resolution
+    refuse_outside("--resolution", resolution_px, 64, 4096)
+    spec = settings_of(JudgeSpec, "audit", args, off_persona_z=args.z, off_persona_ratio=args.ratio)
     with opened(args) as (library, engine):
         with progress_of(args, library, "audit") as progress:
-            audited = audit_library(library, engine, spec, args.resolution, progress.advance)
+            audited = audit_library(library, engine, spec, resolution_px, progress.advance)
         gone = apply_audit(library, audited) if args.apply else None
         sheet = audit_sheet(audited, paths_of(library), None if gone is None else len(gone))
         page = write_page(library, "audit", sheet)
@@ -153,6 +166,7 @@ def _coverage(args: argparse.Namespace) -> int:
     from vultus.datasets.stages import cover_library
     from vultus.reports.measure_pages import coverage_sheet
 
+    refuse_outside("--wanted", args.wanted, 1, 100_000)
     persona = persona_of(args, needed=False)
     with opened(args) as (library, engine):
         with progress_of(args, library, "coverage") as progress:
@@ -218,12 +232,12 @@ def _caption(args: argparse.Namespace) -> int:
 
 
 def _split(args: argparse.Namespace) -> int:
-    from vultus.datasets.records import CurateSpec
+    from vultus.datasets.records import JudgeSpec
     from vultus.datasets.stages import split_library
     from vultus.reports.measure_pages import split_sheet
 
     spec = settings_of(
-        CurateSpec, "audit", args, references_min=args.references, reference_share=args.share
+        JudgeSpec, "audit", args, references_min=args.references, reference_share=args.share
     )
     with opened(args) as (library, engine):
         with progress_of(args, library, "split") as progress:

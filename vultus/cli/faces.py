@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from vultus.images.records import PictureFault
 
 __all__ = ["add"]
+
+MOST_THREADS = 64
+"""Each one opens the nets of its own."""
 
 
 def add(subparsers: Nouns) -> None:
@@ -88,19 +92,35 @@ def _add_rates(verbs: Nouns) -> None:
 def _add_common(parser: argparse.ArgumentParser, out: str | None) -> None:
     parser.add_argument("--pack", default="free", help="face pack: a name or a folder")
     parser.add_argument(
-        "--threads", type=int, default=1, help="how many pictures are read side by side"
+        "--threads", type=int, default=1, help="how many pictures are read side by side, 1 to 64"
     )
     if out is not None:
         parser.add_argument("--out", type=Path, default=Path("vultus-faces"), help=out)
 
 
-def _engine(args: argparse.Namespace, pack: str | None = None) -> FaceEngine:
+def _refuse_odd(args: argparse.Namespace) -> None:
+    """Raise before any work what would be told after it: threads out of range, an --out that is a file."""
+    from vultus.core.errors import DiskError, SpecError
+
+    if not 1 <= args.threads <= MOST_THREADS:
+        raise SpecError([f"--threads {args.threads} is outside 1..{MOST_THREADS}"])
+    out = getattr(args, "out", None)
+    if out is not None and out.exists() and not out.is_dir():
+        raise DiskError(
+            "this is a file, not a folder",
+            where=str(out),
+            expected="a folder, new or there already",
+            next_command="choose another folder with --out",
+        )
+
+
+def _engine(args: argparse.Namespace, pictures: int, pack: str | None = None) -> FaceEngine:
     from vultus.faces.engines import open_engine
     from vultus.faces.packs import find_pack
 
     found = find_pack(pack or args.pack)
     print(f"face pack {found.name}: {found.licence}", file=sys.stderr)
-    return open_engine(found, threads=args.threads)
+    return open_engine(found, threads=max(1, min(args.threads, pictures)))
 
 
 def _read(
@@ -125,8 +145,9 @@ def _inspect(args: argparse.Namespace) -> int:
     from vultus.faces.reading import pictures_of
     from vultus.images.write import save_png
 
+    _refuse_odd(args)
     paths = pictures_of(args.pictures)
-    seen, faults = _read(args, _engine(args), paths)
+    seen, faults = _read(args, _engine(args, len(paths)), paths)
     names = _names([one.picture.path for one in seen])
     rows, lines = [], []
     for one, name in zip(seen, names, strict=True):
@@ -134,10 +155,10 @@ def _inspect(args: argparse.Namespace) -> int:
         save_png(drawn, draw_result(one.picture.rgb, one.result), xmp_ai=False)
         rows.append({**_row(one), "drawn": str(drawn)})
         lines.append(_line(one))
-    lines += [f"{fault.path}: {fault.reason}; next: {fault.next_command}" for fault in faults]
+    lines += [_fault_line(fault) for fault in faults]
     ok = sum(one.result.state == "ok" for one in seen)
     lines.append(f"{ok} of {len(paths)} pictures show one clear face; drawn in {args.out}")
-    say(args, {"pictures": rows, "unreadable": _told(faults)}, lines)
+    _say(args, {"pictures": rows, "unreadable": _told(faults)}, lines)
     return EXIT_DONE if ok == len(paths) else EXIT_NO
 
 
@@ -145,28 +166,32 @@ def _compare(args: argparse.Namespace) -> int:
     from vultus.faces.comparing import compare
     from vultus.faces.reading import pictures_of
 
-    engine = _engine(args)
-    a, faults = _read(args, engine, pictures_of([args.a]))
-    b, more = _read(args, engine, pictures_of([args.b]))
+    _refuse_odd(args)
+    one, two = pictures_of([args.a]), pictures_of([args.b])
+    engine = _engine(args, max(len(one), len(two)))
+    a, faults = _read(args, engine, one)
+    b, more = _read(args, engine, two)
     seen, faults = [*a, *b], [*faults, *more]
     told = compare(a, b, engine.pack)
     lines, record = told.lines(), told.record()
     if args.second is not None:
         from vultus.faces.beside import disagreement
 
-        other, _ = _read(args, _engine(args, args.second), [one.picture.path for one in seen])
+        paths = [one.picture.path for one in seen]
+        other, _ = _read(args, _engine(args, len(paths), args.second), paths)
         found = disagreement([o.result for o in seen], [o.result for o in other])
-        record["disagreement"] = _gaps(found, [one.picture.path for one in seen], lines)
-    lines += [f"{fault.path}: {fault.reason}; next: {fault.next_command}" for fault in faults]
-    say(args, {**record, "unreadable": _told(faults)}, lines)
+        record["disagreement"] = _gaps(found, paths, lines)
+    lines += [_fault_line(fault) for fault in faults]
+    _say(args, {**record, "unreadable": _told(faults)}, lines)
     return EXIT_DONE
 
 
 def _verify(args: argparse.Namespace) -> int:
     from vultus.faces.trials import read_trials, write_tables
 
-    engine = _engine(args)
+    _refuse_odd(args)
     trials = read_trials(args.source)
+    engine = _engine(args, len(trials.paths))
     seen, faults = _read(args, engine, trials.paths)
     found = trials.run({one.picture.path: one.result for one in seen})
     files = write_tables(args.out, found, engine.pack)
@@ -176,7 +201,7 @@ def _verify(args: argparse.Namespace) -> int:
         *(f"wrote {path}" for path in files),
     ]
     record = {**found.record(engine.pack), "unreadable": _told(faults)}
-    say(args, {**record, "files": [str(path) for path in files]}, lines)
+    _say(args, {**record, "files": [str(path) for path in files]}, lines)
     return EXIT_DONE
 
 
@@ -185,8 +210,9 @@ def _reference(args: argparse.Namespace) -> int:
     from vultus.faces.reference import lint_reference, make_reference
     from vultus.images.write import save_png
 
+    _refuse_odd(args)
     paths = pictures_of(args.pictures)
-    seen, faults = _read(args, _engine(args), paths)
+    seen, faults = _read(args, _engine(args, len(paths)), paths)
     rows, lines = [], []
     bad = len(faults)
     for one, name in zip(seen, _names([o.picture.path for o in seen]), strict=True):
@@ -204,22 +230,28 @@ def _reference(args: argparse.Namespace) -> int:
             padded = f", {100 * crop.padded_share:.0f} % padded" if crop.padded_share else ""
             lines.append(f"  cut: {path} ({crop.size[0]} x {crop.size[1]} px{padded})")
         rows.append(row)
-    lines += [f"{fault.path}: {fault.reason}; next: {fault.next_command}" for fault in faults]
+    lines += [_fault_line(fault) for fault in faults]
     lines.append(
         "Give a separate pose picture: pose, depth and edge networks copy glasses and hats from it."
     )
-    say(args, {"references": rows, "unreadable": _told(faults)}, lines)
+    _say(args, {"references": rows, "unreadable": _told(faults)}, lines)
     return EXIT_NO if bad else EXIT_DONE
+
+
+def _say(args: argparse.Namespace, record: dict[str, Any], lines: list[str]) -> None:
+    """Tell the outcome; a file's name may hold line ends, and each line is one."""
+    from vultus.images.load import printable
+
+    say(args, record, [printable(line) for line in lines])
 
 
 def _names(paths: list[Path]) -> list[str]:
     """File names for results, distinct even where two folders hold the same name."""
-    seen: dict[str, int] = {}
-    names = []
+    names: list[str] = []
     for path in paths:
-        stem = path.stem if seen.get(path.stem) is None else f"{path.stem}-{seen[path.stem] + 1}"
-        seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append(stem)
+        stem = "".join(c if c.isprintable() else "_" for c in path.stem)
+        tries = chain([stem], (f"{stem}-{n}" for n in count(2)))
+        names.append(next(name for name in tries if name not in names))
     return names
 
 
@@ -242,6 +274,10 @@ def _line(one: Reading) -> str:
     if result.quality is not None:
         words.append(f"quality {result.quality:.2f}")
     return f"{one.picture.path}: {', '.join(words)}"
+
+
+def _fault_line(fault: PictureFault) -> str:
+    return f"{fault.path}: {fault.reason}; next: {fault.next_command}"
 
 
 def _row(one: Reading) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -120,10 +121,20 @@ def of_a_job(words: Sequence[str]) -> list[str]:
 def say(args: argparse.Namespace, record: Mapping[str, Any], lines: Iterable[str]) -> None:
     """Write the outcome to stdout: with `--json` the record as one object, else the lines."""
     if getattr(args, "json", False):
-        print(json.dumps(record, indent=2, ensure_ascii=False, sort_keys=False))
+        told = _finite(record)
+        print(json.dumps(told, indent=2, ensure_ascii=False, sort_keys=False, allow_nan=False))
     else:
         for line in lines:
             print(line)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for what JSON has no number for: infinite, or not a number."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def tell_fault(fault: VultusError, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ size and place. Written masks belong to exports: the native trainer weighs faces
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -25,7 +26,7 @@ from vultus.core.errors import DatasetError
 from vultus.datasets.audit import audit_identity
 from vultus.datasets.captions import with_trigger
 from vultus.datasets.curate import Judged, write_dataset
-from vultus.datasets.freeze import Frozen, read_frozen
+from vultus.datasets.freeze import Frozen, is_view, read_frozen
 from vultus.datasets.ingest import Ingested, Measured, ingest, unheard
 from vultus.datasets.library import Library
 from vultus.datasets.manifest import EMBEDDINGS, write_manifest
@@ -74,7 +75,7 @@ def refuse_unfit(folder: Path, frozen: Frozen, persona: Persona, spec: CurateSpe
             f"the frozen dataset {fault}",
             where=str(frozen.path),
             expected=f"at least {spec.references_min} held out and {spec.training_min} to train on",
-            next_command=f"vultus dataset split {folder}, then freeze again",
+            next_command=f"vultus dataset split {shlex.quote(str(folder))}, then freeze again",
         )
     told = frozen.manifest["persona"]
     if told is not None and told != asdict(persona):
@@ -83,7 +84,7 @@ def refuse_unfit(folder: Path, frozen: Frozen, persona: Persona, spec: CurateSpe
             f" this workspace is of {persona.name} ({persona.with_trigger})",
             where=str(frozen.path),
             expected="one persona.toml for both",
-            next_command=f"vultus dataset freeze {folder} --persona persona.toml",
+            next_command=f"vultus dataset freeze {shlex.quote(str(folder))} --persona persona.toml",
         )
 
 
@@ -100,8 +101,8 @@ def adopt(
     Raises DatasetError when a picture is gone or changed, or a reference shows no face.
     """
     rows: Sequence[Row] = frozen.manifest["pictures"]
-    views = [row for row in rows if _is_view(row)]
-    whole = {str(row["name"]): row for row in rows if not _is_view(row)}
+    views = [row for row in rows if is_view(row)]
+    whole = {str(row["name"]): row for row in rows if not is_view(row)}
     scratch = out.with_name(out.name + ".pictures")
     shutil.rmtree(scratch, ignore_errors=True)
     try:
@@ -118,10 +119,6 @@ def adopt(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return _with_views(dataset, views, whole, persona, out)
-
-
-def _is_view(row: Row) -> bool:
-    return row["lineage"] is not None and row["lineage"]["how"] in ("view", "crop")
 
 
 def _as_frozen(seen: Ingested, rows: Mapping[str, Row], persona: Persona) -> Ingested:

@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vultus.datasets.readings import Reading
-from vultus.datasets.records import CurateSpec
+from vultus.datasets.records import JudgeSpec
 
 MAD_FLOOR = 0.03
 LARGEST_RATIO = 2.5
@@ -94,7 +94,7 @@ def audit_identity(emb: npt.NDArray[np.float32], *, z_cut: float, ratio_cut: flo
 
 
 def audit_pictures(
-    readings: Sequence[Reading], spec: CurateSpec, *, resolution_px: int
+    readings: Sequence[Reading], spec: JudgeSpec, *, resolution_px: int
 ) -> tuple[list[Finding], float]:
     """Everything that speaks against a picture, in name order, and the set's median cosine.
 
@@ -113,9 +113,7 @@ def audit_pictures(
     return whole, median
 
 
-def _identity_findings(
-    readings: Sequence[Reading], spec: CurateSpec
-) -> tuple[list[Finding], float]:
+def _identity_findings(readings: Sequence[Reading], spec: JudgeSpec) -> tuple[list[Finding], float]:
     seen = [r for r in readings if r.emb is not None and r.face_state != "several"]
     rows = [r.emb for r in seen if r.emb is not None]
     if len(rows) < 3:
@@ -174,7 +172,7 @@ def _size_findings(reading: Reading, resolution_px: int) -> list[Finding]:
     return found
 
 
-def _blur_findings(readings: Sequence[Reading], spec: CurateSpec) -> list[Finding]:
+def _blur_findings(readings: Sequence[Reading], spec: JudgeSpec) -> list[Finding]:
     """Faces far less sharp than this set usually is: an absolute cut belongs to one camera and one formula."""
     seen = [r for r in readings if r.face_state not in _FACE_STATES]
     if len(seen) < 4:

@@ -6,6 +6,7 @@ trigger. The user's own `<picture>.txt` is kept; only the trigger is put in wher
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -30,24 +31,40 @@ class Leak:
 def read_caption(picture: Path) -> str:
     """Return the user's caption beside a picture, on one line; empty when there is none."""
     path = picture.with_suffix(".txt")
-    if not path.is_file():
-        return ""
-    if path.stat().st_size > MAX_CAPTION_BYTES:
-        raise DatasetError(
-            f"{path.name} is too long for a caption ({path.stat().st_size} bytes)",
-            where=str(path),
-            expected=f"one line of words, at most {MAX_CAPTION_BYTES} bytes",
-            next_command=f"shorten or remove {path.name}",
-        )
     try:
-        return " ".join(path.read_text(encoding="utf-8-sig").split())
-    except UnicodeDecodeError as error:
+        return words_beside(path)
+    except ValueError as fault:
         raise DatasetError(
-            f"{path.name} is not UTF-8 text",
+            f"{path.name} is no caption: {fault}",
             where=str(path),
-            expected="a caption saved as UTF-8",
-            next_command=f"save {path.name} as UTF-8, or remove it",
-        ) from error
+            expected=f"one line of words, saved as UTF-8, at most {MAX_CAPTION_BYTES} bytes",
+            next_command=f"mend or remove {path.name}",
+        ) from fault
+
+
+def words_beside(path: Path) -> str:
+    """Return the words of a caption file on one line, "" where there is none. Raises ValueError with the reason."""
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            return words_of(file.read(MAX_CAPTION_BYTES + 1))
+    except OSError as fault:
+        raise ValueError(f"it cannot be read ({fault.strerror})") from fault
+
+
+def words_of(data: bytes) -> str:
+    """Return the words of a caption on one line. Raises ValueError with the reason when they are none."""
+    if len(data) > MAX_CAPTION_BYTES:
+        raise ValueError(f"it has more than {MAX_CAPTION_BYTES} bytes")
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = data.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError as fault:
+        raise ValueError("it is not UTF-8 text") from fault
+    if "\0" in text:
+        raise ValueError("it is not text")
+    return " ".join(text.split())
 
 
 def with_trigger(caption: str, persona: Persona) -> str:
@@ -95,4 +112,6 @@ __all__ = [
     "find_leaks",
     "read_caption",
     "with_trigger",
+    "words_beside",
+    "words_of",
 ]

@@ -18,6 +18,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import Any, Final, Literal
@@ -35,8 +36,9 @@ from vultus.datasets.neighbours import ALL_PAIRS_MAX, candidate_pairs
 from vultus.datasets.prints import Print
 from vultus.datasets.records import CurateSpec, Duplicate, Entry, SetAside
 from vultus.images.hashing import Hashes
+from vultus.images.load import load_picture
 
-__all__ = ["ALL_PAIRS_MAX", "Follow", "apply", "dedupe", "families", "find_duplicates"]
+__all__ = ["ALL_PAIRS_MAX", "Applied", "Follow", "apply", "dedupe", "find_duplicates"]
 
 TOGETHER: Final = 64
 HELD_PRINTS: Final = 600
@@ -68,7 +70,8 @@ def find_duplicates(seen: Ingested, spec: CurateSpec) -> list[Duplicate]:
         if link is not None:
             links[i, j] = link
     typical = _typical_cosines(pictures)
-    worth = [_worth(one, typical[i]) for i, one in enumerate(pictures)]
+    linked = {i for pair in links for i in pair}
+    worth = [_worth(one, typical[i], i in linked) for i, one in enumerate(pictures)]
     found = [
         Duplicate(
             pictures[group.keep].candidate.name,
@@ -101,11 +104,13 @@ def dedupe(
         )
         links = _compared(library, entries, store, pairs, spec, follow)
         linked = {i for pair in links for i in pair}
+        colours = prints.colours_of(library, {entries[i].content_id for i in linked})
         worth = [
             Worth(
                 pixels=entry.width_px * entry.height_px,
                 sharpness=store.get(i).sharpness if i in linked else 0.0,
                 lossless=entry.format in ("PNG", "BMP", "TIFF", "PPM"),
+                colour=colours.get(entry.content_id, 0.0),
                 captioned=bool(entry.caption),
                 name=entry.name,
                 forced=entry.name in keep,
@@ -122,28 +127,48 @@ def dedupe(
     return outcome
 
 
-def apply(library: Library, outcome: Mapping[str, Any], *, bursts: bool = False) -> list[SetAside]:
-    """Set aside what the groups propose, by the user's word; returns what is new. Undo: `Library.undo`."""
-    rows = [
-        SetAside(member["name"], f"{member['kind']}: {member['evidence']}", group["keep"])
-        for group in outcome["groups"]
-        for member in group["members"]
-        if bursts or member["kind"] != "burst"
-    ]
-    gone = library.set_aside()
-    fresh = [row for row in rows if row.name not in gone]
+@dataclass(frozen=True)
+class Applied:
+    """What `apply` decided: set aside now, back again, and groups left as they are.
+
+    `left` pairs the picture to keep with the verb that set it aside: its copies would have gone with it.
+    """
+
+    fresh: tuple[SetAside, ...]
+    back: tuple[str, ...]
+    left: tuple[tuple[str, str], ...]
+
+
+def apply(library: Library, outcome: Mapping[str, Any], *, bursts: bool = False) -> Applied:
+    """Set aside what the groups propose, by the user's word. Undo: `Library.undo`.
+
+    An older word of `dedupe` against a picture that shall be kept now is taken back first.
+    """
     with library.at_work():
-        library.decide("dedupe", fresh)
-    return fresh
-
-
-def families(outcome: Mapping[str, Any]) -> dict[str, str]:
-    """Return the shot of every grouped picture, named by the picture that is kept: what a split may not tear apart."""
-    return {
-        name: group["keep"]
-        for group in outcome["groups"]
-        for name in (group["keep"], *(member["name"] for member in group["members"]))
-    }
+        before = library.set_aside()
+        keepers = {group["keep"] for group in outcome["groups"]}
+        while library.undo("dedupe", keepers):
+            pass
+        verbs = {
+            one.name: decision.verb
+            for decision in library.decisions()
+            if not decision.undone
+            for one in decision.set_aside
+        }
+        rows = [
+            SetAside(member["name"], f"{member['kind']}: {member['evidence']}", group["keep"])
+            for group in outcome["groups"]
+            if group["keep"] not in verbs
+            for member in group["members"]
+            if bursts or member["kind"] != "burst"
+        ]
+        library.decide("dedupe", rows)
+        after = library.set_aside()
+    return Applied(
+        tuple(row for row in rows if row.name not in before),
+        tuple(sorted(set(before) - set(after))),
+        tuple((keep, verbs[keep]) for keep in sorted(keepers & set(verbs))),
+    )
 
 
 class _Prints:
@@ -257,12 +282,13 @@ def _word(link: Link) -> Literal["identical", "edited", "mirrored", "cropped", "
     return link.how if link.how in ("mirrored", "cropped") else "edited"
 
 
-def _worth(picture: Measured, typical: float) -> Worth:
+def _worth(picture: Measured, typical: float, linked: bool) -> Worth:
     candidate = picture.candidate
     return Worth(
         pixels=candidate.width_px * candidate.height_px,
         sharpness=picture.print.sharpness,
         lossless=picture.path.suffix.lower() in (".png", ".bmp", ".tif", ".tiff"),
+        colour=prints.colourfulness(load_picture(picture.path).rgb) if linked else 0.0,
         captioned=picture.path.with_suffix(".txt").is_file(),
         name=candidate.name,
         # Rounded: a recompressed copy differs in the third decimal, a mirrored asymmetric face in the first.

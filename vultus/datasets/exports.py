@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,6 @@ from vultus.core.files import staged_folder, write_json
 from vultus.core.keys import content_id
 from vultus.datasets.freeze import Frozen
 from vultus.datasets.library import Library
-from vultus.images.load import load_picture
 from vultus.images.write import png_bytes
 
 __all__ = ["FORMATS", "Export", "export"]
@@ -42,10 +42,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Export:
-    """What was written: where, how many pictures, and the digest of all files."""
+    """What was written: where, how many pictures and masks, and the digest of all files."""
 
     folder: Path
     pictures: int
+    masks: int
     digest: str
 
 
@@ -80,16 +81,10 @@ def export(
         raise DatasetError(
             f"there is no export named {form!r}", expected=f"one of: {', '.join(FORMATS)}"
         )
-    rows = [row for row in frozen.manifest["pictures"] if row["role"] == "training"]
-    if not rows:
-        raise DatasetError(
-            "there is nothing to train on in this manifest",
-            where=str(frozen.path),
-            expected="pictures with the role training",
-            next_command=f"vultus dataset split {library.folder}",
-        )
+    rows = _trained(library, frozen)
     _refuse_full(folder, frozen.digest)
     files: dict[str, str] = {}
+    masks: list[str] = []
     with staged_folder(folder) as draft:
 
         def put(name: str, data: bytes) -> None:
@@ -99,13 +94,14 @@ def export(
             files[name] = content_id(data)
 
         def picture(name: str, row: Row) -> None:
-            rgb = load_picture(library.blobs.path(row["content_id"])).rgb
+            rgb = library.picture(row["content_id"]).rgb
             put(name, png_bytes(rgb, xmp_ai=False))
             follow(sum(n.endswith(".png") for n in files), len(rows))
 
         def mask(name: str, row: Row) -> None:
             if row["mask"]:
                 put(name, library.blobs.read(row["mask"]))
+                masks.append(name)
 
         persona = frozen.manifest["persona"] or NOBODY
         task = _Task(
@@ -122,13 +118,30 @@ def export(
         digest = content_id(json.dumps(files, sort_keys=True).encode())
         told = {"manifest": frozen.digest, "format": form, "files": files, "digest": digest}
         write_json(draft / EXPORT_FILE, told)
-    return Export(folder, len(rows), digest)
+    return Export(folder, len(rows), len(masks), digest)
+
+
+def _trained(library: Library, frozen: Frozen) -> list[Row]:
+    rows = [row for row in frozen.manifest["pictures"] if row["role"] == "training"]
+    if not rows:
+        raise DatasetError(
+            "there is nothing to train on in this manifest",
+            where=str(frozen.path),
+            expected="pictures with the role training",
+            next_command=f"vultus dataset split {shlex.quote(str(library.folder))}",
+        )
+    return rows
 
 
 def _refuse_full(folder: Path, digest: str) -> None:
-    if folder.exists() and any(folder.iterdir()):
+    taken = ""
+    if folder.exists() and not folder.is_dir():
+        taken = "this is not a folder"
+    elif folder.exists() and any(folder.iterdir()):
+        taken = "the folder is not empty"
+    if taken:
         raise DatasetError(
-            "the folder is not empty",
+            taken,
             where=str(folder),
             expected=f"a new folder for the export of {digest[7:23]}",
             next_command="choose another folder with --to, or remove this one",

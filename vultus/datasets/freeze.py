@@ -9,15 +9,16 @@ What a row is made of: the picture as it was ingested; `role` from the outcome o
 in the dataset's blobs); `bucket` is the size that aspect-bucketing trainers resize to. A view takes its parent's side.
 
 A freeze is refused where a picture and its copy or burst sibling stand on different sides of the split: what is
-measured on a reference whose copy was trained on says nothing. A frozen folder is never changed; a second freeze of
-the same thing finds it there.
+measured on a reference whose copy was trained on says nothing. It is also refused where the split or the captions were
+made of other pictures or other words than those of now: what came since would be trained on without anybody's word.
+A frozen folder is never changed; a second freeze of the same thing finds it there.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,19 +27,31 @@ from typing import Any, Final
 from vultus.core.errors import DatasetError
 from vultus.core.files import staged_folder, write_json
 from vultus.core.keys import canonical, content_id
-from vultus.datasets.dedupe import families
-from vultus.datasets.library import Library
+from vultus.datasets.captions import PERSONA_WORD
+from vultus.datasets.kinship import links_of, parents_of
+from vultus.datasets.library import Library, json_of
 from vultus.datasets.persona import Persona
 from vultus.datasets.prints import KIND
 from vultus.datasets.records import Entry
+from vultus.datasets.split import families
 
-__all__ = ["MANIFEST_FILE", "Frozen", "bucket_of", "freeze", "frozen_digests", "read_frozen"]
+__all__ = [
+    "MANIFEST_FILE",
+    "Frozen",
+    "bucket_of",
+    "freeze",
+    "frozen_digests",
+    "is_view",
+    "read_frozen",
+]
 
 MANIFEST_FILE: Final = "manifest.json"
 FORMAT: Final = 1
 BUCKET_STEP_PX: Final = 64
 BUCKET_LOW_PX: Final = 256
 BUCKET_HIGH_PX: Final = 2048
+NAMED: Final = 4
+"""So many pictures are named in a refusal."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Frozen:
 def freeze(
     library: Library, *, persona: Persona | None = None, resolution_px: int = 1024
 ) -> Frozen:
-    """Freeze what is kept. Raises DatasetError when nothing is kept or the split leaks."""
+    """Freeze what is kept. Raises DatasetError when nothing is kept, the split leaks or an outcome is outdated."""
     with library.at_work():
         kept = library.kept()
         if not kept:
@@ -61,8 +74,9 @@ def freeze(
                 "every picture is set aside, or none was ingested",
                 where=str(library.folder),
                 expected="at least one picture to freeze",
-                next_command=f"vultus dataset show {library.folder}",
+                next_command=f"vultus dataset show {shlex.quote(str(library.folder))}",
             )
+        _refuse_outdated(library, kept)
         roles = _roles(library, kept)
         refuse_leaks(roles, _shots(library, kept))
         manifest = _manifest(library, kept, roles, persona, resolution_px)
@@ -87,18 +101,19 @@ def read_frozen(library: Library, digest: str = "") -> Frozen:
     short = digest.removeprefix("sha256:")[:16]
     fitting = [one for one in known if one.startswith(short)] if short else known
     if len(fitting) != 1:
+        folder = shlex.quote(str(library.folder))
         raise DatasetError(
             "nothing was frozen yet"
             if not known
             else f"{len(fitting)} frozen manifests fit {digest or 'that'!r}",
             where=str(library.folder / "frozen"),
             expected=f"one of: {', '.join(known)}" if known else "a frozen manifest",
-            next_command=f"vultus dataset freeze {library.folder}"
+            next_command=f"vultus dataset freeze {folder}"
             if not known
-            else f"vultus dataset export {library.folder} --digest {known[-1]} ...",
+            else f"vultus dataset export {folder} --digest {known[-1]} ...",
         )
     path = library.folder / "frozen" / fitting[0] / MANIFEST_FILE
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    manifest: dict[str, Any] = json_of(path, dict, f"remove {path.parent} and freeze again")
     found = content_id(canonical(manifest).encode())
     if found[7:23] != fitting[0]:
         raise DatasetError(
@@ -122,6 +137,11 @@ def refuse_leaks(roles: Mapping[str, str], shots: Mapping[str, str]) -> None:
                 expected="copies, crops, views and burst siblings on one side of the split",
                 next_command="vultus dataset split DATASET (after dedupe), or dedupe --apply --bursts",
             )
+
+
+def is_view(row: Mapping[str, Any]) -> bool:
+    """Whether a row of a manifest is a part of another picture, made by this program."""
+    return row["lineage"] is not None and row["lineage"]["how"] in ("view", "crop")
 
 
 def bucket_of(width_px: int, height_px: int, resolution_px: int) -> tuple[int, int]:
@@ -158,12 +178,57 @@ def _roles(library: Library, kept: Sequence[Entry]) -> dict[str, str]:
 
 
 def _shots(library: Library, kept: Sequence[Entry]) -> dict[str, str]:
-    """Which shot each picture is of: groups of dedupe, joined by lineage."""
-    shots = families(library.read_stage("dedupe") or {"groups": []})
-    for entry in kept:
-        if entry.lineage is not None and entry.lineage.how != "frame":
-            shots.setdefault(entry.name, shots.get(entry.lineage.parent, entry.lineage.parent))
-    return shots
+    """Which shot each picture is of: groups of dedupe, equal pictures and lineage, joined as `split` joins them."""
+    every = {entry.name: entry for entry in library.entries()}
+    return families([entry.name for entry in kept], links_of(library), parents_of(every))
+
+
+def _refuse_outdated(library: Library, kept: Sequence[Entry]) -> None:
+    """Raise DatasetError where pictures came or changed after `split`, or the user's words after `caption`."""
+    own = [entry for entry in kept if not entry.derived]
+    folder = shlex.quote(str(library.folder))
+    split = library.read_stage("split")
+    if split is not None:
+        known = split.get("contents", {})
+        late = [entry.name for entry in own if known.get(entry.name) != entry.content_id]
+        if late:
+            raise DatasetError(
+                f"the split does not know {_named(late)}: they came, came back or were replaced since",
+                where=str(library.folder),
+                expected="a split of the pictures that are kept now",
+                next_command=f"vultus dataset split {folder}",
+            )
+    words = (library.read_stage("captions") or {}).get("own", {})
+    changed = [entry.name for entry in own if words.get(entry.name, entry.caption) != entry.caption]
+    if changed:
+        raise DatasetError(
+            f"your own words changed after `caption` was run: {_named(changed)}",
+            where=str(library.folder),
+            expected="captions made of the words of now",
+            next_command=f"vultus dataset caption {folder}",
+        )
+
+
+def _spoken(captions: Mapping[str, str], persona: Persona | None, folder: Path) -> dict[str, str]:
+    """The captions with the persona's words in place of PERSONA_WORD. Raises DatasetError where nobody is known."""
+    if persona is not None:
+        return {n: text.replace(PERSONA_WORD, persona.with_trigger) for n, text in captions.items()}
+    open_ones = [name for name, text in captions.items() if PERSONA_WORD in text]
+    if open_ones:
+        place = shlex.quote(str(folder))
+        raise DatasetError(
+            f"the captions of {_named(open_ones)} hold {PERSONA_WORD}, and nobody said whom that is",
+            where=str(folder),
+            expected="a persona: its trigger and class words take that place",
+            next_command=f"vultus dataset freeze {place} --persona PERSONA.toml (or vultus dataset caption)",
+        )
+    return dict(captions)
+
+
+def _named(names: Iterable[str]) -> str:
+    every = list(names)
+    more = len(every) - NAMED
+    return ", ".join(every[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _manifest(
@@ -175,7 +240,9 @@ def _manifest(
 ) -> dict[str, Any]:
     from vultus import __version__
 
-    captions: Mapping[str, str] = (library.read_stage("captions") or {}).get("captions", {})
+    told: Mapping[str, str] = (library.read_stage("captions") or {}).get("captions", {})
+    texts = {entry.name: told.get(entry.name, entry.caption) for entry in kept}
+    captions = _spoken(texts, persona, library.folder)
     masks: Mapping[str, str] = (library.read_stage("masks") or {}).get("masks", {})
     rows = [
         {
@@ -185,7 +252,7 @@ def _manifest(
             "width_px": entry.width_px,
             "height_px": entry.height_px,
             "role": roles[entry.name],
-            "caption": captions.get(entry.name, entry.caption),
+            "caption": captions[entry.name],
             "mask": masks.get(entry.name, ""),
             "bucket": list(bucket_of(entry.width_px, entry.height_px, resolution_px)),
             "lineage": None if entry.lineage is None else asdict(entry.lineage),

@@ -3,10 +3,13 @@
 **Notation**
     link     why two pictures are one shot (`datasets.compare.Link`), by pair (i, j), i < j
     group    pictures connected by links, directly or through others
-    worth    how good a member is: no crop of another, most real pixels, lossless, with a caption, by name
+    worth    how good a member is: no crop of another, most real pixels, in colour, with a caption, lossless, by name
+    faded    a member without the colour that another one of its group has: a grey or two-tone copy
 
 "Real" pixels: an enlarged copy has more pixels and no more detail, so pixels are scaled by how sharp the picture is
-beside the sharpest of its group (squared: two dimensions). Nothing is decided here; the user's word is (`--apply`).
+beside the sharpest of its group (squared: two dimensions); a faded copy is no measure, for two tones are all edges. A
+good upscale (bicubic, or by a network) is as sharp as its original and is not recognised. Nothing is decided here; the
+user's word is (`--apply`).
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from vultus.datasets.compare import Link
 __all__ = ["Group", "Member", "Worth", "find_groups"]
 
 Pair = tuple[int, int]
+COLOURED = 0.02
+"""Mean colourfulness from which a picture is one in colour; a grey JPEG has 0.00."""
+FADED_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class Worth:
     pixels: int
     sharpness: float
     lossless: bool
+    colour: float
     captioned: bool
     name: str
     rank: float = 0.0
@@ -81,9 +88,10 @@ def _group(
     crops: set[int],
     again: Callable[[int, int], Link | None],
 ) -> Group:
-    sharpest = max(worth[i].sharpness for i in shot) or 1.0
+    faded = _faded(shot, worth)
+    sharpest = max(worth[i].sharpness for i in shot if i not in faded) or 1.0
 
-    def key(i: int) -> tuple[bool, bool, int, bool, float, bool, int, str]:
+    def key(i: int) -> tuple[bool, bool, int, bool, bool, float, bool, int, str]:
         one = worth[i]
         share = one.sharpness / sharpest
         # Below that it was enlarged or blurred; above, compression and noise play with the figure.
@@ -94,6 +102,7 @@ def _group(
             not one.forced,
             i in crops,
             size,
+            i in faded,
             not one.captioned,
             one.rank,
             not one.lossless,
@@ -114,7 +123,13 @@ def _group(
             (a, b), link = next((p, one) for p, one in links.items() if i in p)
             partner = b if a == i else a
         members.append(Member(i, partner, link))
-    return Group(keep, _reason(keep, ranked[1], worth, crops), tuple(members))
+    return Group(keep, _reason(keep, ranked[1], worth, crops, faded), tuple(members))
+
+
+def _faded(shot: Sequence[int], worth: Sequence[Worth]) -> set[int]:
+    """The members that lost the colour that another one has."""
+    most = max(worth[i].colour for i in shot)
+    return {i for i in shot if most > COLOURED and worth[i].colour < FADED_SHARE * most}
 
 
 def _log(value: float) -> float:
@@ -123,12 +138,17 @@ def _log(value: float) -> float:
     return log(max(value, 1.0))
 
 
-def _reason(keep: int, second: int, worth: Sequence[Worth], crops: set[int]) -> str:
+def _reason(
+    keep: int, second: int, worth: Sequence[Worth], crops: set[int], faded: set[int]
+) -> str:
     a, b = worth[keep], worth[second]
     if a.forced:
         return "you asked for it"
     if second in crops and keep not in crops:
         return "it shows the whole picture"
+    one_size = abs(_log(a.pixels) - _log(b.pixels)) < 0.02
+    if one_size and second in faded and keep not in faded:
+        return "it is in colour"
     if a.pixels != b.pixels and a.pixels > b.pixels:
         return f"it has the most pixels ({a.pixels / 1e6:.2f} million)"
     if a.pixels < b.pixels:

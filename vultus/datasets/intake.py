@@ -5,7 +5,7 @@
 A picture that is there already (same name, same bytes, same caption) is not decoded again: that is how a killed
 ingest goes on. Rows are committed with their bytes safely stored before them, READ_BATCH pictures at a time.
 Names are paths below the source; when two sources use one name for different pictures, the second one's pictures
-are named below the name of their source.
+are named below the name of their source. A name whose picture came with an earlier command keeps that picture.
 
 Lineage is taken from three places: the project's own making (`Library.derive`), "Vultus-Parent" written by this
 project into a picture it exported, and XMP DerivedFrom/OriginalDocumentID of editors. Only the first two exempt a
@@ -14,24 +14,34 @@ picture from being judged a duplicate, and only where the parent is a picture of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 
 from vultus.core.errors import DatasetError, PictureError
 from vultus.core.keys import content_id
 from vultus.datasets.archive import Archive, fault_of_name, open_archive
-from vultus.datasets.captions import MAX_CAPTION_BYTES
+from vultus.datasets.captions import words_beside, words_of
 from vultus.datasets.library import Library
 from vultus.datasets.listing import refuse_missing
 from vultus.datasets.records import Entry, Lineage
 from vultus.images.hashing import pixel_id
-from vultus.images.load import decode_picture, list_pictures
+from vultus.images.load import decode_picture, list_pictures, printable
 from vultus.images.metadata import png_texts, read_origin
 from vultus.images.records import Caps
 
-__all__ = ["PARENT_TEXT", "Found", "Intake", "Refused", "ingest_sources", "look_into"]
+__all__ = [
+    "PARENT_TEXT",
+    "Found",
+    "Intake",
+    "Refused",
+    "ingest_sources",
+    "look_into",
+    "refuse_absent",
+]
 
 READ_BATCH = 16
 PARENT_TEXT = "Vultus-Parent"
@@ -40,11 +50,15 @@ PARENT_TEXT = "Vultus-Parent"
 
 @dataclass(frozen=True)
 class Found:
-    """One file of a source that may be a picture: its name, and how to read it and its caption."""
+    """One file of a source that may be a picture: its name, and how to read it and its caption.
+
+    `caption` raises ValueError where words are there that cannot be used. `below` is the name of the source.
+    """
 
     name: str
     read: Callable[[], bytes]
     caption: Callable[[], str]
+    below: str
 
 
 @dataclass(frozen=True)
@@ -57,12 +71,17 @@ class Refused:
 
 @dataclass(frozen=True)
 class Intake:
-    """What came of an ingest: how many are new, how many were there, what was refused or passed over."""
+    """What came of an ingest: how many are new, how many were there, what was refused or passed over.
+
+    `unread` are caption files that count as none; `renamed` pairs the name of a file with the one it is kept under.
+    """
 
     added: int
     known: int
     refused: tuple[Refused, ...]
     passed_over: tuple[str, ...]
+    unread: tuple[Refused, ...] = ()
+    renamed: tuple[tuple[str, str], ...] = ()
 
 
 def ingest_sources(
@@ -92,9 +111,18 @@ def ingest_sources(
                 "pictures": len(library.entries()),
                 "refused": [[one.name, one.reason] for one in outcome.refused],
                 "passed_over": list(outcome.passed_over),
+                "captions_unread": [[one.name, one.reason] for one in outcome.unread],
+                "renamed": [list(pair) for pair in outcome.renamed],
             },
         )
     return outcome
+
+
+def refuse_absent(sources: Sequence[Path]) -> None:
+    """Raise DatasetError when a source is neither a file nor a folder."""
+    for source in sources:
+        if not source.is_file():
+            refuse_missing(source)
 
 
 def look_into(source: Path, open_sources: ExitStack) -> tuple[list[Found], list[str]]:
@@ -120,12 +148,9 @@ def _in_folder(path: Path, folder: Path) -> Found:
             raise PictureError(f"cannot be read ({fault.strerror})", where=str(path)) from fault
 
     def caption() -> str:
-        words = path.with_suffix(".txt")
-        if not words.is_file() or words.stat().st_size > MAX_CAPTION_BYTES:
-            return ""
-        return _one_line(words.read_bytes())
+        return words_beside(path.with_suffix(".txt"))
 
-    return Found(path.relative_to(folder).as_posix(), read, caption)
+    return Found(path.relative_to(folder).as_posix(), read, caption, _below(folder))
 
 
 def _in_archive(archive: Archive) -> tuple[list[Found], list[str]]:
@@ -138,7 +163,8 @@ def _in_archive(archive: Archive) -> tuple[list[Found], list[str]]:
         if path.suffix.lower() in _PICTURES:
             words = path.with_suffix(".txt").as_posix()
             caption = _caption_of(archive, words if words in names else "")
-            found.append(Found(name, lambda name=name: archive.read(name), caption))  # type: ignore[misc]
+            read = partial(archive.read, name)
+            found.append(Found(name, read, caption, _below(archive.path)))
         elif path.suffix.lower() != ".txt":
             others.append(name)
     return found, others
@@ -146,8 +172,7 @@ def _in_archive(archive: Archive) -> tuple[list[Found], list[str]]:
 
 def _caption_of(archive: Archive, name: str) -> Callable[[], str]:
     def caption() -> str:
-        data = archive.read(name) if name else b""
-        return _one_line(data) if len(data) <= MAX_CAPTION_BYTES else ""
+        return words_of(archive.read(name)) if name else ""
 
     return caption
 
@@ -174,19 +199,32 @@ _PICTURES = frozenset(
 )
 
 
-def _one_line(data: bytes) -> str:
-    return " ".join(data.decode("utf-8-sig", "replace").split())
-
-
 def _apart(mine: list[Found], taken: list[Found], source: Path) -> list[Found]:
     """Give a later source's pictures a prefix when one of their names is taken."""
     names = {one.name for one in taken}
     if not any(one.name in names for one in mine):
         return mine
-    prefix, n = source.stem, 2
+    prefix, n = _below(source), 2
     while any(f"{prefix}/{one.name}" in names for one in mine):
-        prefix, n = f"{source.stem}-{n}", n + 1
-    return [Found(f"{prefix}/{one.name}", one.read, one.caption) for one in mine]
+        prefix, n = f"{_below(source)}-{n}", n + 1
+    return [replace(one, name=f"{prefix}/{one.name}") for one in mine]
+
+
+def _below(source: Path) -> str:
+    """What a source's pictures are named below where their own names are taken."""
+    stems = (source.stem, source.resolve().stem)
+    return next((stem for stem in stems if not fault_of_name(stem)), "more")
+
+
+def _placed(one: Found, content: str, there: Mapping[str, Entry]) -> str:
+    """The name a picture is kept under: its own, unless another picture has it."""
+    marks = chain([""], (f"-{n}" for n in count(2)))
+    tried = [one.name]
+    while tried[-1] in there:
+        if there[tried[-1]].content_id == content:
+            return tried[-1]
+        tried.append(f"{one.below}{next(marks)}/{one.name}")
+    return tried[-1]
 
 
 def _take(
@@ -197,6 +235,8 @@ def _take(
 ) -> Intake:
     there = {entry.name: entry for entry in library.entries()}
     refused: list[Refused] = []
+    unread: list[Refused] = []
+    renamed: list[tuple[str, str]] = []
     waiting: list[Entry] = []
     added = known = 0
     for position, one in enumerate(sorted(found, key=lambda f: f.name)):
@@ -205,14 +245,22 @@ def _take(
             refused.append(Refused(ascii(one.name)[1:-1], fault))
             continue
         try:
-            data, caption = one.read(), one.caption()
-            before = there.get(one.name)
-            if before and (before.content_id, before.caption) == (content_id(data), caption):
+            data = one.read()
+            caption, why = _words(one)
+            name = _placed(one, content_id(data), there)
+            if why:
+                unread.append(Refused(PurePosixPath(one.name).with_suffix(".txt").as_posix(), why))
+            before = there.get(name)
+            if before and before.caption == caption:
+                library.blobs.heal(data)
                 known += 1
             else:
-                waiting.append(_entry(one.name, data, caption))
-                library.blobs.put_bytes(data)
+                waiting.append(_entry(name, data, caption))
+                there[name] = waiting[-1]
+                library.blobs.heal(data)
                 added += 1
+            if name != one.name:
+                renamed.append((one.name, name))
         except PictureError as error:
             refused.append(Refused(one.name, error.what))
         if len(waiting) >= READ_BATCH:
@@ -221,7 +269,16 @@ def _take(
         follow(position + 1, len(found))
     library.add(waiting)
     _tie(library)
-    return Intake(added, known, tuple(refused), tuple(sorted(passed_over)))
+    told = tuple(sorted(printable(name) for name in passed_over))
+    return Intake(added, known, tuple(refused), told, tuple(unread), tuple(renamed))
+
+
+def _words(one: Found) -> tuple[str, str]:
+    """A picture's caption, and why it has none although there is a file."""
+    try:
+        return one.caption(), ""
+    except ValueError as fault:
+        return "", str(fault)
 
 
 def _entry(name: str, data: bytes, caption: str) -> Entry:

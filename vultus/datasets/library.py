@@ -26,25 +26,90 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shlex
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from vultus.core.errors import DatasetError
+from vultus.core.errors import DatasetError, TornBlobError
 from vultus.core.files import disk_errors, sweep_leftovers, write_json
 from vultus.core.keys import canonical, content_id
 from vultus.core.locks import held
 from vultus.datasets.records import Decision, Entry, Lineage, SetAside
+from vultus.images.load import decode_picture
+from vultus.images.records import Picture
 from vultus.store.blobs import Blobs
 from vultus.store.database import connect, store_errors, transaction
 
-__all__ = ["DATASET_FILE", "FORMAT", "Library"]
+__all__ = ["DATASET_FILE", "FORMAT", "Library", "json_of"]
 
 DATASET_FILE = "dataset.json"
 FORMAT = 1
 _STAGE = re.compile(r"[a-z][a-z0-9-]{0,40}")
+_VERBS = {
+    "ingest": "ingest ORIGINALS --into",
+    "captions": "caption",
+    "masks": "views --write",
+}
+"""What makes a stage, where it is called otherwise."""
+T = TypeVar("T", dict[str, Any], list[Any])
+
+
+class _Pictures(Blobs):
+    """The bytes of a dataset; what is missing or damaged can be brought back from the user's originals."""
+
+    def path(self, name: str) -> Path:
+        with self._advised(name):
+            return super().path(name)
+
+    def read(self, name: str) -> bytes:
+        with self._advised(name):
+            return super().read(name)
+
+    def heal(self, data: bytes) -> None:
+        """Put bytes back that are known but whose file is missing or of another size."""
+        place = self._place(content_id(data))
+        if not place.is_file() or place.stat().st_size != len(data):
+            place.unlink(missing_ok=True)
+            self.put_bytes(data)
+
+    @contextmanager
+    def _advised(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except TornBlobError as fault:
+            place = self._place(name)
+            remove = f"rm -f {shlex.quote(str(place))}, then " if place.is_file() else ""
+            folder = shlex.quote(str(self.root.parent))
+            raise TornBlobError(
+                fault.what,
+                where=str(place),
+                expected="the bytes of a picture, as they were ingested",
+                next_command=f"{remove}ingest the originals again: vultus dataset ingest ORIGINALS --into {folder}"
+                f" (a view or a mask: vultus dataset views {folder} --write)",
+            ) from fault
+
+
+def json_of(path: Path, kind: type[T], next_command: str) -> T:
+    """Read a file of this program. Raises DatasetError when it was cut short or changed into something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as fault:
+        raise _damaged(path, next_command) from fault
+    if not isinstance(found, kind):
+        raise _damaged(path, next_command)
+    return found
+
+
+def _damaged(path: Path, next_command: str) -> DatasetError:
+    return DatasetError(
+        "the file is damaged: it is not what was written",
+        where=str(path),
+        expected="a file that only vultus writes",
+        next_command=next_command,
+    )
 
 
 class Library:
@@ -52,7 +117,7 @@ class Library:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.blobs = Blobs(folder / "blobs")
+        self.blobs = _Pictures(folder / "blobs")
         self._entries_path = folder / "entries.sqlite"
         self._measured_path = folder / "measured.sqlite"
         self._entries_db = connect(self._entries_path)
@@ -81,7 +146,7 @@ class Library:
                 "this is not a dataset folder",
                 where=str(folder),
                 expected=f"a folder made by `vultus dataset ingest` (it holds {DATASET_FILE})",
-                next_command=f"vultus dataset ingest PICTURES --into {folder}",
+                next_command=f"vultus dataset ingest PICTURES --into {shlex.quote(str(folder))}",
             ) from fault
         if found != FORMAT:
             raise DatasetError(
@@ -98,7 +163,15 @@ class Library:
         if (folder / DATASET_FILE).exists():
             return cls.open(folder)
         with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, FileNotFoundError, NotADirectoryError) as fault:
+                raise DatasetError(
+                    f"no folder can be made here ({fault.strerror})",
+                    where=str(folder),
+                    expected="a new or empty folder, or a dataset",
+                    next_command="choose another folder with --into",
+                ) from fault
             # A killed writer leaves hidden drafts; they are no other files.
             strangers = [
                 p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "lock"
@@ -172,6 +245,10 @@ class Library:
         """Return where a picture's bytes lie; read them, never write there."""
         return self.blobs.path(entry.content_id)
 
+    def picture(self, content_id: str) -> Picture:
+        """Return a picture's pixels after checking its bytes. Raises TornBlobError when they are damaged."""
+        return decode_picture(self.blobs.read(content_id), self.blobs.path(content_id))
+
     # ---- measurements --------------------------------------------------------------------------
 
     def recall(self, kind: str, content_ids: Iterable[str]) -> dict[str, bytes]:
@@ -209,10 +286,17 @@ class Library:
         path = self.folder / "decisions.json"
         if not path.is_file():
             return ()
-        return tuple(
-            Decision(row["verb"], tuple(SetAside(**one) for one in row["set_aside"]), row["undone"])
-            for row in json.loads(path.read_text(encoding="utf-8"))
-        )
+        again = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.broken')}, then set pictures aside again"
+        rows = json_of(path, list, f"{again} (dedupe --apply, audit --apply)")
+        try:
+            return tuple(
+                Decision(
+                    row["verb"], tuple(SetAside(**one) for one in row["set_aside"]), row["undone"]
+                )
+                for row in rows
+            )
+        except (KeyError, TypeError) as fault:
+            raise _damaged(path, again) from fault
 
     def set_aside(self) -> dict[str, SetAside]:
         """Return what stands set aside now, by name."""
@@ -257,8 +341,10 @@ class Library:
         path = self._stage(verb)
         if not path.is_file():
             return None
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        folder = shlex.quote(str(self.folder))
+        return json_of(
+            path, dict, f"vultus dataset {_VERBS.get(verb, verb)} {folder}, which writes it anew"
+        )
 
     def page(self, verb: str) -> Path:
         """Return where the contact sheet of a verb belongs."""

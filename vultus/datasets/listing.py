@@ -5,6 +5,7 @@ A row is (name, content id of the picture, content id of its caption or ""). Not
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from vultus.core.errors import DatasetError, DiskError
@@ -32,7 +33,7 @@ def refuse_missing(folder: Path) -> None:
             "there is no folder of pictures",
             where=str(folder),
             expected="a folder with the pictures of one persona (PNG, JPEG, WebP, ...)",
-            next_command=f"mkdir -p {folder} and put the pictures there",
+            next_command=f"mkdir -p {shlex.quote(str(folder))} and put the pictures there",
         )
     try:
         next(folder.iterdir(), None)
@@ -41,7 +42,7 @@ def refuse_missing(folder: Path) -> None:
             f"the folder of pictures cannot be listed ({error.strerror})",
             where=str(folder),
             expected="read and search permission",
-            next_command=f"chmod u+rx {folder}",
+            next_command=f"chmod u+rx {shlex.quote(str(folder))}",
         ) from error
 
 

@@ -31,7 +31,6 @@ from vultus.datasets.views import (
 )
 from vultus.faces.records import FaceEngine
 from vultus.images.hashing import pixel_id
-from vultus.images.load import load_picture
 from vultus.images.records import Rgb
 from vultus.images.write import png_bytes
 
@@ -172,7 +171,7 @@ def _derive(library: Library, parent: Entry, view: View, spec: ViewsSpec) -> tup
         x0, y0, x1, y1 = (0, 0, parent.width_px, parent.height_px)
         whole = replace(view, crop_px=(x0, y0, x1, y1), target=(x1, y1), face_px=_in_picture(view))
         return parent.name, library.blobs.put_bytes(png_bytes(_grey(whole, spec), xmp_ai=False))
-    pixels = cut(load_picture(library.path(parent)).rgb, view)
+    pixels = cut(library.picture(parent.content_id).rgb, view)
     box = " ".join(str(v) for v in view.crop_px)
     entry = Entry(
         name=view_name(view),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +24,6 @@ import numpy.typing as npt
 from vultus.datasets.overlay import Grey, shrink
 from vultus.images.geometry import Frame
 from vultus.images.hashing import Hashes, hash_picture
-from vultus.images.load import load_picture
 from vultus.images.matching import Features, extract
 from vultus.images.quality import sharpness
 from vultus.images.records import Rgb
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "KIND",
     "Print",
+    "colourfulness",
+    "colours_of",
     "measure_print",
     "measure_prints",
     "pack",
@@ -45,6 +46,8 @@ __all__ = [
 ]
 
 KIND: Final = "print/2"
+COLOUR: Final = "colour/1"
+COLOUR_PX: Final = 128
 BATCH: Final = 16
 _HEAD: Final = "<4sHHHddff"
 _MAGIC: Final = b"VPR2"
@@ -75,17 +78,36 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
     from concurrent.futures import ThreadPoolExecutor
 
     known = library.measured(KIND)
-    todo = {e.content_id: library.path(e) for e in library.entries() if not e.derived}
-    waiting = [(one, path) for one, path in sorted(todo.items()) if one not in known]
+    todo = {entry.content_id for entry in library.entries() if not entry.derived}
+    waiting = [one for one in sorted(todo) if one not in known]
     done = len(todo) - len(waiting)
     follow(done, len(todo))
     with ThreadPoolExecutor(max_workers=workers()) as pool:
         for start in range(0, len(waiting), BATCH):
             batch = waiting[start : start + BATCH]
-            made = pool.map(lambda item: pack(measure_print(load_picture(item[1]).rgb)), batch)
-            library.remember(KIND, {one: data for (one, _), data in zip(batch, made, strict=True)})
+            made = pool.map(lambda one: pack(measure_print(library.picture(one).rgb)), batch)
+            library.remember(KIND, dict(zip(batch, made, strict=True)))
             done += len(batch)
             follow(done, len(todo))
+
+
+def colourfulness(rgb: Rgb) -> float:
+    """Mean distance of a pixel's strongest channel to its weakest, 0..1; 0 for a grey copy."""
+    some = rgb[:: max(1, rgb.shape[0] // COLOUR_PX), :: max(1, rgb.shape[1] // COLOUR_PX)]
+    return float((some.max(axis=2) - some.min(axis=2)).mean() / 255.0)
+
+
+def colours_of(library: Library, content_ids: Iterable[str]) -> dict[str, float]:
+    """How colourful pictures are (`colourfulness`); asked only of those that repeat another one."""
+    wanted = sorted(content_ids)
+    known = library.recall(COLOUR, wanted)
+    fresh = {
+        one: struct.pack("<d", colourfulness(library.picture(one).rgb))
+        for one in wanted
+        if one not in known
+    }
+    library.remember(COLOUR, fresh)
+    return {one: float(struct.unpack("<d", data)[0]) for one, data in (known | fresh).items()}
 
 
 def workers() -> int:

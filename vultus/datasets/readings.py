@@ -28,7 +28,6 @@ from vultus.datasets.scenes import Scene, find_bars, read_scene
 from vultus.faces.packs import Pack
 from vultus.faces.records import FaceEngine, FaceResult, Pose
 from vultus.images.geometry import luma, resize
-from vultus.images.load import load_picture
 from vultus.images.quality import sharpness
 from vultus.images.records import Rgb
 
@@ -101,9 +100,9 @@ def _read_batch(library: Library, engine: FaceEngine, entries: Sequence[Entry]) 
     opened: list[tuple[str, Rgb]] = []
     for entry in entries:
         try:
-            opened.append((entry.content_id, load_picture(library.path(entry)).rgb))
+            opened.append((entry.content_id, library.picture(entry.content_id).rgb))
         except PictureError:
-            continue  # told at ingest; a damaged picture must not stop the others
+            continue  # its bytes are whole, but the decoder of its day is gone: it must not stop the others
     results = engine.read_many([rgb for _, rgb in opened]) if opened else []
     return {
         one: pack_reading(rgb, result, engine.pack)

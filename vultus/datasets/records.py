@@ -53,8 +53,8 @@ REASON_WORDS: dict[str, str] = {
 
 
 @dataclass(frozen=True)
-class CurateSpec:
-    """How the pictures are curated before anything is trained."""
+class JudgeSpec:
+    """How pictures are judged and split: what the verbs of a dataset folder and `vultus run` have in common."""
 
     reference_share: float = setting(
         0.34, help="share of the kept pictures held out as references", low=0.1, high=0.7
@@ -63,15 +63,6 @@ class CurateSpec:
         12, help="fewest references; the yardstick refuses to score with less", low=4, high=1000
     )
     training_min: int = setting(6, help="fewest pictures to train on", low=1, high=100000)
-    hash_bits: int = setting(
-        31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
-    )
-    match_cells: int = setting(
-        10,
-        help="matched 8-px cells from which two pictures are laid over each other",
-        low=8,
-        high=400,
-    )
     off_persona_z: float = setting(
         3.5, help="robust z below which a face is questioned", low=1.0, high=20.0
     )
@@ -87,15 +78,30 @@ class CurateSpec:
         low=0.0,
         high=1.0,
     )
-    coherence_min: float = setting(
-        0.3,
-        help="median cosine of the faces to each other below which the pictures show no one person",
-        low=0.0,
-        high=1.0,
-    )
     blur_ratio: float = setting(
         0.5,
         help="share of the median face sharpness below which a picture is blurred",
+        low=0.0,
+        high=1.0,
+    )
+
+
+@dataclass(frozen=True)
+class CurateSpec(JudgeSpec):
+    """How the pictures are curated before anything is trained."""
+
+    hash_bits: int = setting(
+        31, help="largest distance of two 256-bit perceptual hashes of one picture", low=0, high=89
+    )
+    match_cells: int = setting(
+        10,
+        help="matched 8-px cells from which two pictures are laid over each other",
+        low=8,
+        high=400,
+    )
+    coherence_min: float = setting(
+        0.3,
+        help="median cosine of the faces to each other below which the pictures show no one person",
         low=0.0,
         high=1.0,
     )
@@ -292,6 +298,7 @@ __all__ = [
     "Entry",
     "FaceSize",
     "Facing",
+    "JudgeSpec",
     "Lineage",
     "Member",
     "Reason",

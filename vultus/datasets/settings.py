@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from vultus.datasets.captioners import CaptionerSpec
 from vultus.datasets.frames import FramesSpec
-from vultus.datasets.records import CurateSpec
+from vultus.datasets.records import JudgeSpec
 from vultus.datasets.views import ViewsSpec
 
 MEASURING_FILE = "measuring.toml"
@@ -16,7 +16,7 @@ MEASURING_FILE = "measuring.toml"
 class MeasuringSpec:
     """A file for `--settings` of `vultus dataset audit | caption | split | views | frames`."""
 
-    audit: CurateSpec = field(default_factory=CurateSpec)
+    audit: JudgeSpec = field(default_factory=JudgeSpec)
     captioner: CaptionerSpec = field(default_factory=CaptionerSpec)
     views: ViewsSpec = field(default_factory=ViewsSpec)
     frames: FramesSpec = field(default_factory=FramesSpec)

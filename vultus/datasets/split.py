@@ -17,7 +17,10 @@ from typing import Protocol
 
 from vultus.core.errors import DatasetError
 from vultus.core.seeds import stream
-from vultus.datasets.records import CurateSpec
+from vultus.datasets.records import JudgeSpec
+
+ADD_PICTURES = "add pictures to pictures/ and run the same command again"
+"""What helps a workspace that has too few pictures."""
 
 
 class Heldable(Protocol):
@@ -80,10 +83,14 @@ def families(
 
 
 def split_pictures(
-    pictures: Sequence[Heldable], family: Mapping[str, str], spec: CurateSpec, seed: int
+    pictures: Sequence[Heldable],
+    family: Mapping[str, str],
+    spec: JudgeSpec,
+    seed: int,
+    more: str = ADD_PICTURES,
 ) -> Split:
     """Hold out references and check the outcome. Raises DatasetError when there are too few pictures."""
-    held = choose_references(pictures, family, spec, seed)
+    held = choose_references(pictures, family, spec, seed, more)
     names = [picture.name for picture in pictures]
     strata: dict[str, tuple[int, int]] = {}
     for picture, stratum in zip(pictures, _strata(pictures), strict=True):
@@ -113,9 +120,13 @@ def check_split(split: Split) -> None:
 
 
 def choose_references(
-    candidates: Sequence[Heldable], lineage: Mapping[str, str], spec: CurateSpec, seed: int
+    candidates: Sequence[Heldable],
+    lineage: Mapping[str, str],
+    spec: JudgeSpec,
+    seed: int,
+    more: str = ADD_PICTURES,
 ) -> set[str]:
-    """Return the names of the pictures to hold out.
+    """Return the names of the pictures to hold out. `more` says how pictures are added, for a set that lacks some.
 
     Raises DatasetError when there are too few pictures for references and training together.
     """
@@ -129,7 +140,7 @@ def choose_references(
     }
     wanted = max(spec.references_min, round(spec.reference_share * len(candidates)))
     wanted = min(wanted, max(spec.references_min, len(candidates) - spec.training_min))
-    _refuse_too_few(len(candidates), sum(len(m) for m in sure.values()), spec)
+    _refuse_too_few(len(candidates), sum(len(m) for m in sure.values()), spec, more)
     return _draw(sure, wanted, len(candidates) - spec.training_min, seed)
 
 
@@ -178,26 +189,26 @@ def _largest_remainder(
     return quota
 
 
-def _refuse_too_few(kept: int, sure: int, spec: CurateSpec) -> None:
+def _refuse_too_few(kept: int, sure: int, spec: JudgeSpec, more: str) -> None:
     needed = spec.references_min + spec.training_min
     if kept < needed:
         raise DatasetError(
             f"only {kept} usable picture{'' if kept == 1 else 's'} of the persona",
             expected=f"at least {needed}: {spec.references_min} held out as references,"
             f" {spec.training_min} to train on",
-            next_command="add pictures to pictures/ and run the same command again"
-            " (`vultus dataset show .` lists what was dropped and why)",
+            next_command=more,
         )
     if sure < spec.references_min:
         raise DatasetError(
             f"only {sure} pictures have a face that can be measured without doubt",
             expected=f"at least {spec.references_min} sharp pictures with one clear face"
             " to hold out as references",
-            next_command="add sharp pictures with one face and run the same command again",
+            next_command=f"sharp pictures with one face are needed: {more}",
         )
 
 
 __all__ = [
+    "ADD_PICTURES",
     "Heldable",
     "Split",
     "check_split",

@@ -8,6 +8,7 @@ Equal pictures, settings and packs give equal outcomes, byte for byte.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +19,15 @@ from vultus.datasets.caption_lint import Lint, lint_captions
 from vultus.datasets.captioners import Captioner
 from vultus.datasets.captioning import Caption, write_captions
 from vultus.datasets.coverage import Coverage, framing_cuts, measure_coverage
+from vultus.datasets.kinship import links_of, parents_of
 from vultus.datasets.library import Library
 from vultus.datasets.persona import Persona
 from vultus.datasets.pose import yaw_bin
 from vultus.datasets.readings import Reading, read_library
-from vultus.datasets.records import CurateSpec, Entry, SetAside
+from vultus.datasets.records import Entry, JudgeSpec, SetAside
 from vultus.datasets.shotlist import Shot, list_shots
 from vultus.datasets.split import Split, families, split_pictures
 from vultus.faces.records import FaceEngine
-from vultus.images.load import load_picture
 
 Advance = Callable[..., None]
 
@@ -73,7 +74,7 @@ def readings_of(
             "no picture is left in this dataset",
             where=str(library.folder),
             expected="pictures that are not set aside",
-            next_command=f"vultus dataset ingest PICTURES --into {library.folder}",
+            next_command=f"vultus dataset ingest PICTURES --into {shlex.quote(str(library.folder))}",
         )
     return tuple(read_library(library, engine, kept, advance))
 
@@ -81,7 +82,7 @@ def readings_of(
 def audit_library(
     library: Library,
     engine: FaceEngine,
-    spec: CurateSpec,
+    spec: JudgeSpec,
     resolution_px: int,
     advance: Advance = unheard,
 ) -> Audited:
@@ -173,6 +174,7 @@ def caption_library(
                 "captioner": captioner.mark,
                 "trigger": persona.trigger,
                 "captions": {c.name: c.text for c in captions},
+                "own": own,
                 "by": {c.name: c.by for c in captions},
                 "lints": [dataclasses.asdict(lint) for lint in lints],
             },
@@ -183,7 +185,7 @@ def caption_library(
 def split_library(
     library: Library,
     engine: FaceEngine,
-    spec: CurateSpec,
+    spec: JudgeSpec,
     seed: int,
     advance: Advance = unheard,
 ) -> tuple[Split, tuple[Reading, ...]]:
@@ -202,7 +204,9 @@ def split_library(
             )
             for reading in usable
         ]
-        split = split_pictures(held, family, spec, seed)
+        folder = shlex.quote(str(library.folder))
+        more = f"vultus dataset ingest MORE --into {folder} (what is set aside: vultus dataset show {folder})"
+        split = split_pictures(held, family, spec, seed, more)
         library.write_stage(
             "split",
             {
@@ -214,33 +218,12 @@ def split_library(
                     **dict.fromkeys(split.references, "reference"),
                 },
                 "unused": [r.name for r in readings if r.emb is None],
+                "contents": {r.name: r.content_id for r in readings},
                 "families": dict(sorted(split.family.items())),
                 "strata": {key: list(value) for key, value in split.strata.items()},
             },
         )
     return split, readings
-
-
-def links_of(library: Library) -> list[tuple[str, str]]:
-    """Pairs of pictures that `dedupe` found to be one shot (copies and bursts alike)."""
-    outcome = library.read_stage("dedupe") or {}
-    return [
-        (str(group["keep"]), str(member["name"]))
-        for group in outcome.get("groups", ())
-        for member in group["members"]
-    ]
-
-
-def parents_of(entries: dict[str, Entry]) -> dict[str, str]:
-    """What each picture was made of: a frame's parent is its *shot*, so that frames of two shots may part."""
-    parents: dict[str, str] = {}
-    for name, entry in entries.items():
-        if entry.lineage is None:
-            continue
-        shot = entry.lineage.detail.rpartition(" shot ")[2]
-        is_shot = entry.lineage.how == "frame" and shot.isdigit()
-        parents[name] = f"{entry.lineage.parent}#shot {shot}" if is_shot else entry.lineage.parent
-    return parents
 
 
 def _coverage(
@@ -262,7 +245,7 @@ def _described(
     known = library.recall(kind, {entry.content_id for entry in entries})
     for entry in entries:
         if entry.content_id not in known:
-            words = captioner.describe([load_picture(library.path(entry)).rgb])[0]
+            words = captioner.describe([library.picture(entry.content_id).rgb])[0]
             known[entry.content_id] = words.encode()
             library.remember(kind, {entry.content_id: known[entry.content_id]})
         advance(1)
@@ -290,8 +273,6 @@ __all__ = [
     "audit_library",
     "caption_library",
     "cover_library",
-    "links_of",
-    "parents_of",
     "readings_of",
     "rounded",
     "split_library",

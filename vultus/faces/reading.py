@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final
 
 from vultus.core.errors import PictureError
 from vultus.faces.records import FaceEngine, FaceResult
-from vultus.images.load import list_pictures, load_picture
+from vultus.images.load import list_pictures, load_picture, printable
 from vultus.images.records import Picture, PictureFault
 
 __all__ = ["Reading", "pictures_of", "read_files"]
@@ -31,10 +32,21 @@ class Reading:
 
 
 def pictures_of(paths: Sequence[Path]) -> list[Path]:
-    """Every picture file of files and folders."""
+    """Every picture file of files and folders. Raises PictureError for a place without any."""
     found: list[Path] = []
     for path in paths:
-        found += list_pictures(path)[0] if path.is_dir() else [path]
+        some = list_pictures(path)[0] if path.is_dir() else [path] if path.exists() else []
+        if not some:
+            place = shlex.quote(str(path.parent))
+            raise PictureError(
+                "the folder holds no pictures" if path.is_dir() else "there is no such file",
+                where=printable(str(path)),
+                expected="a picture, or a folder of pictures (PNG, JPEG, WebP, ...)",
+                next_command="name another folder, or put pictures there"
+                if path.is_dir()
+                else f"ls {place}",
+            )
+        found += some
     return found
 
 

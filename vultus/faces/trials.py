@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -174,6 +175,7 @@ def _from_folder(folder: Path) -> Trials:
             f"pictures of {len(set(people.values()))} people",
             where=str(folder),
             expected="one folder per person, two people or more",
+            next_command="make a folder for each person, with that person's pictures in it",
         )
     return Trials(list(people), people, ())
 
@@ -186,6 +188,7 @@ def _from_csv(path: Path) -> Trials:
             f"cannot be read as a list of pairs ({fault})",
             where=str(path),
             expected="a CSV with the columns first, second, same; or a folder of people",
+            next_command=f"ls {shlex.quote(str(path.parent))}",
         ) from fault
     listed = []
     for number, row in enumerate(rows, start=2):
@@ -196,6 +199,7 @@ def _from_csv(path: Path) -> Trials:
                 f"line {number} is not a pair",
                 where=str(path),
                 expected="first,second,same with two file names and yes or no",
+                next_command=f"mend line {number} of {shlex.quote(str(path))}",
             )
         first, second = (path.parent / name for name in names)
         listed.append((first, second, (_YES | _NO)[word]))

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ __all__ = [
     "list_pictures",
     "load_folder",
     "load_picture",
+    "printable",
 ]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "AVIF", "HEIF", "TIFF", "BMP", "GIF", "PPM")
@@ -68,7 +71,7 @@ def load_picture(path: Path, caps: Caps | None = None) -> Picture:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise _fault(path, "this is not a file", "a picture file")
+            raise _fault(path, "this is not a file", "a picture file", "name a picture instead")
         if size > caps.max_bytes:
             raise _fault(
                 path,
@@ -79,7 +82,10 @@ def load_picture(path: Path, caps: Caps | None = None) -> Picture:
         data = path.read_bytes()
     except OSError as error:
         raise _fault(
-            path, f"cannot be read ({error.strerror or error})", "a readable file"
+            path,
+            f"cannot be read ({error.strerror or error})",
+            "a readable file",
+            f"ls -l {shlex.quote(str(path))}",
         ) from error
     return decode_picture(data, path, caps)
 
@@ -136,8 +142,8 @@ def _decode(data: bytes, path: Path, caps: Caps) -> Picture:
 
 
 def list_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The files of a folder that look like pictures by name, in name order, and all others. Hidden
-    ones are skipped."""
+    """The files of a folder that look like pictures by name, in name order, and all others (pipes and devices
+    among them, whatever they are called). Hidden ones are skipped."""
     if not folder.is_dir():
         raise PictureError(
             "there is no such folder" if not folder.exists() else "this is not a folder",
@@ -153,8 +159,23 @@ def list_pictures(folder: Path) -> tuple[list[Path], list[Path]]:
             path = Path(root, name)
             known = path.suffix.lower() in _ENDINGS or path.suffix.lower() in _FOREIGN
             if not name.startswith("."):
-                (pictures if known or not path.suffix else others).append(path)
+                mine = (known or not path.suffix) and not _never_ends(path)
+                (pictures if mine else others).append(path)
     return pictures, others
+
+
+def printable(name: str) -> str:
+    """A file's name as it may be shown: line ends, control characters and broken UTF-8 are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+
+
+def _never_ends(path: Path) -> bool:
+    """Whether this is a pipe, a socket or a device: reading it may wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # a broken link is told when it is read
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def iter_folder(folder: Path, caps: Caps | None = None) -> Iterator[Picture | PictureFault]:
