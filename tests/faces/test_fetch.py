@@ -63,6 +63,7 @@ def serve() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("VULTUS_HOME", raising=False)
     monkeypatch.setenv("VULTUS_SHARED", str(tmp_path / "nowhere"))
     monkeypatch.delenv("VULTUS_MODELS", raising=False)
 

@@ -126,6 +126,7 @@ def test_the_free_pack_says_where_it_looked(
     monkeypatch.setenv("VULTUS_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("VULTUS_SHARED", str(tmp_path / "shared"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.delenv("VULTUS_HOME", raising=False)
     assert model_folders() == (
         tmp_path / "models",
         tmp_path / "data" / "vultus" / "models",
