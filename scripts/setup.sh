@@ -175,6 +175,7 @@ main() {
   if command -v flock >/dev/null; then
     exec 9>.venv.lock
     flock 9
+    extras="$(wanted_extras)" # the first may have added some
     if is_ready; then return; fi
   fi
   local started=$SECONDS

@@ -93,7 +93,21 @@ def test_choosing_another_one_after_all_brings_it_back(library: Library) -> None
     assert ({row.name for row in done.fresh}, done.back) == ({"a.png"}, ("a-crop.png",))
     kept = [one.name for one in library.kept()]
     assert kept == ["a-crop.png", "b.png", "c.png", "d.png"], "a shot lost all its pictures"
+    assert library.undo("dedupe") is not None and len(library.kept()) == 5, "the last word alone"
     assert library.undo("dedupe") is not None and len(library.kept()) == 7
+
+
+def test_what_was_asked_for_stays_and_other_words_stand(library: Library) -> None:
+    """A plain call after --keep goes by it; naming another one releases that one and nothing else."""
+    apply(library, dedupe(library, CurateSpec(), keep=["a-crop.png"]))
+    first = {one.name for one in library.kept()}
+    outcome = dedupe(library, CurateSpec())
+    assert outcome["groups"][0]["reason"] == "you asked for it"
+    done = apply(library, outcome)
+    assert (done.fresh, done.back) == ((), ()) and {one.name for one in library.kept()} == first
+    again = apply(library, dedupe(library, CurateSpec(), keep=["a.png"]))
+    assert again.back == ("a.png",) and {row.name for row in again.fresh} == {"a-crop.png"}
+    assert "b-again.png" in library.set_aside()
 
 
 def test_a_group_whose_best_is_set_aside_by_another_verb_stays(library: Library) -> None:

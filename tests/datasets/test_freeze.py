@@ -113,6 +113,21 @@ def test_pictures_that_came_or_came_back_after_the_split_are_refused(tmp_path: P
             freeze(library)
 
 
+def test_a_split_of_the_version_before_stands_where_nothing_came(tmp_path: Path) -> None:
+    """It noted names only; a new split with other words would train on what was held out."""
+    with filled(tmp_path / "set") as library:
+        names = [entry.name for entry in library.kept()]
+        roles = {name: "reference" if name == "0.png" else "training" for name in names[:-1]}
+        stage = {"roles": roles, "unused": names[-1:], "seed": 7}
+        library.write_stage("split", stage)
+        rows = freeze(library).manifest["pictures"]
+        assert [row["name"] for row in rows if row["role"] == "reference"] == ["0.png"]
+        library.write_stage("split", {**stage, "unused": []})
+        with pytest.raises(DatasetError, match="does not know") as refused:
+            freeze(library)
+        assert refused.value.next_command.endswith(" --seed 7")
+
+
 @pytest.mark.parametrize("same", ["bytes", "pixels"])
 def test_equal_pictures_are_one_shot_whatever_dedupe_said(tmp_path: Path, same: str) -> None:
     data = picture_bytes("0")

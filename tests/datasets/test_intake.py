@@ -13,6 +13,7 @@ import pytest
 
 from bench.curation.hostile import HOSTILE, NAMES, picture_bytes, write_zip
 from vultus.core.errors import DatasetError, TornBlobError
+from vultus.core.keys import content_id
 from vultus.datasets.archive import fault_of_name
 from vultus.datasets.intake import PARENT_TEXT, ingest_sources
 from vultus.datasets.library import Library
@@ -249,3 +250,35 @@ def test_pipes_and_odd_names_are_passed_over(tmp_path: Path) -> None:
         found = ingest_sources(library, [source])
     assert found.added == 1
     assert found.passed_over == (r"broken-\udcff.csv", "pipe.png", r"two\nlines.csv")
+
+
+def test_words_stay_where_their_file_is_gone_and_a_picture_is_exchanged_by_the_users_word(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "a.png").write_bytes(picture_bytes("a"))
+    (source / "a.txt").write_text("by the sea", encoding="utf-8")
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [source])
+        (source / "a.txt").unlink()
+        assert ingest_sources(library, [source]).known == 1
+        (source / "a.txt").write_bytes(b"caf\xe9")
+        found = ingest_sources(library, [source])
+        assert [one.name for one in found.unread] == ["a.txt"]
+        assert [one.caption for one in library.entries()] == ["by the sea"]
+        (source / "a.txt").unlink()
+        (source / "a.png").write_bytes(picture_bytes("b"))
+        ingest_sources(library, [source], replace_them=True)
+        (one,) = library.entries()
+        assert one.content_id == content_id(picture_bytes("b")) and one.caption == ""
+
+
+def test_the_order_of_sources_makes_no_second_picture(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(picture_bytes(name))
+    with Library.create(tmp_path / "set") as library:
+        ingest_sources(library, [tmp_path / "a", tmp_path / "b"])
+        again = ingest_sources(library, [tmp_path / "b", tmp_path / "a"])
+        assert len(library.entries()) == 2 and again.known == 2

@@ -79,6 +79,22 @@ def test_an_average_that_is_best_is_chosen_and_handed_over(
         assert len(ledger.attempts()) == before, "all of it was looked up"
 
 
+def test_an_average_is_a_candidate_also_where_the_clock_ended_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vultus.steps.kinds.average.sum_loras", _planted)
+    folder = make_workspace(tmp_path / "ada", pictures=20, steps=80)
+    plan = _plan(folder, "average = 2")
+    text = plan.read_text("utf-8").replace("checkpoints = 4", "checkpoints = 16")
+    plan.write_text(text + "\n[clock]\nblocks = 6\npatience = 1\n", "utf-8")
+    outcome = drive(Workspace(folder), inline=True, quiet=True)
+    *trained, mean = outcome.checkpoints
+    assert mean.averaged == tuple(one.step for one in trained[-2:])
+    assert trained[-1].step < 80, "the clock did not end the training early"
+    cells = [one.cell for one in outcome.cells if one.cell.checkpoint == mean.step]
+    assert len(cells) == 2 * 3, "two bases at three strengths"
+
+
 @pytest.mark.parametrize(
     ("lines", "train", "words"),
     [

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 
 from vultus.cli.main import main
-from vultus.core.errors import ScoreError
+from vultus.core.errors import MissingExtraError, ScoreError
 from vultus.faces.engines.fake import Planted
 from vultus.reports.sheets import contact_sheets
 from vultus.scoring.gate import GUARD_NAMES
@@ -179,6 +179,22 @@ def test_the_page_and_the_lora_are_delivered(
     main(["run", "ada", "--json", "--quiet"])
     assert json.loads(capsys.readouterr().out)["report"] == said["report"]
     assert Path(said["report"]).stat().st_mtime_ns == stamp, "the page was written again"
+
+
+def test_a_finished_run_needs_no_card_no_package_and_no_tool(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained on a rented machine, looked up on another one; what is not finished is refused as before."""
+
+    def gone(*_: object) -> None:
+        raise MissingExtraError("the 8-bit optimizer's package is not installed")
+
+    monkeypatch.setattr("vultus.studies.drive.refuse_hopeless", gone)
+    before = _attempts(world.folder)
+    found = drive(Workspace(world.folder), inline=True, quiet=True)
+    assert found.choice == world.outcome.choice and _attempts(world.folder) == before
+    with pytest.raises(MissingExtraError):
+        drive(Workspace(make_workspace(tmp_path / "new", pictures=20)), inline=True, quiet=True)
 
 
 def test_the_best_and_the_worst_are_shown_beside_the_base(world: World) -> None:

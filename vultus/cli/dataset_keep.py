@@ -45,6 +45,11 @@ def _add_ingest(verbs: Nouns) -> None:
         "sources", type=Path, nargs="+", metavar="SOURCE", help="folder, zip file or picture"
     )
     parser.add_argument("--into", type=Path, required=True, help="dataset folder, made if need be")
+    parser.add_argument(
+        "--replace",
+        action="store_true",
+        help="a picture takes the place of another one that has its name (without it both are kept)",
+    )
     quiet_argument(parser)
     detachable(parser, card=False)
     parser.set_defaults(handle=_ingest)
@@ -105,7 +110,12 @@ def _ingest(args: argparse.Namespace) -> int:
         Library.create(args.into) as library,
         Progress(0, "ingest", "pictures", quiet=silent(args)) as line,
     ):
-        found = ingest_sources(library, args.sources, lambda done, of: follow(line, done, of))
+        found = ingest_sources(
+            library,
+            args.sources,
+            lambda done, of: follow(line, done, of),
+            replace_them=args.replace,
+        )
         page = ingest_page(library)
         count, digest = len(library.entries()), library.digest()
     record = {
@@ -125,7 +135,7 @@ def _ingest(args: argparse.Namespace) -> int:
         *([f"  passed over {len(found.passed_over)} other files"] if found.passed_over else []),
         *(f"  no caption from {one.name}: {one.reason}" for one in found.unread),
         *(
-            f"  {name} is kept as {kept}: another picture has that name"
+            f"  {name} is kept as {kept}: another picture has that name (--replace exchanges it)"
             for name, kept in found.renamed
         ),
         f"digest: {digest}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vultus.cli.wording import (
@@ -185,6 +186,11 @@ def _list(args: argparse.Namespace) -> int:
     lines = [_row(row) for row in rows]
     lines += [f"{row['id']:>4}  damaged: {row['folder']} {row['fault']}" for row in damaged]
     lines = lines or [f"no job was started yet ({home() / 'jobs'})"]
+    before = Path.home() / ".vultus"
+    if (before / "jobs").is_dir() and before != home():
+        lines.append(
+            f"an earlier version kept jobs and jobs.toml in {before}: mv {before}/* {home()}/"
+        )
     if any(row["standing"] in ("lost", "unwatched") for row in rows):
         lines.append("\nset going again what nobody looks after: vultus jobs resume --all")
     say(args, {"jobs": rows, "damaged": damaged}, lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ def _handle(args: argparse.Namespace) -> int:
     from vultus.jobs.foreground import on_card
     from vultus.steps.executors import Executor, open_executor
     from vultus.steps.orders import Task
+    from vultus.store.ledger import Ledger
     from vultus.studies.bases import find_base, threads_for
 
     _refuse_odd(args)
@@ -72,15 +74,17 @@ def _handle(args: argparse.Namespace) -> int:
     strengths = list({f"{one:g}": one for one in args.strength}.values()) if content else [0.0]
     written = []
     total = len(strengths) * len(blocks)
+    orders = [_order(args, base, content, strength, blocks) for strength in strengths]
+    with Ledger.open(memory) as ledger:
+        remembered = all(ledger.outputs(order.step.key) is not None for order in orders)
     with (
-        on_card(args.device, "vultus render"),
+        nullcontext() if remembered else on_card(args.device, "vultus render"),
         Progress(total, "rendering", "pictures", quiet=args.json) as progress,
     ):
         # A worker, as in a run: its threads are settled before torch is there, and Ctrl-C ends it at once.
         threads = threads_for([base])
         pool = open_executor(Executor("local", 1), memory, 1, progress, threads=threads)
         try:
-            orders = [_order(args, base, content, strength, blocks) for strength in strengths]
             for strength, order in zip(strengths, orders, strict=True):
                 done = pool.run([Task(_one(order))])[0]
                 for number, name in enumerate(sorted(done.files)):

@@ -73,7 +73,7 @@ def _opened(workspace: Path) -> Iterator[Ledger]:
     from vultus.studies.workspace import Workspace
 
     memory = Workspace(workspace).memory
-    if not (memory / "ledger.sqlite").is_file():
+    if not Workspace(workspace).was_begun:
         raise StoreError(
             "there is no ledger here",
             where=str(memory),

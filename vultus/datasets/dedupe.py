@@ -29,7 +29,7 @@ from vultus.core.errors import DatasetError
 from vultus.core.keys import canonical, content_id
 from vultus.datasets import prints
 from vultus.datasets.compare import RECIPE, Link, compare, same_file
-from vultus.datasets.groups import Group, Worth, find_groups
+from vultus.datasets.groups import ASKED_FOR, Group, Worth, find_groups
 from vultus.datasets.ingest import Ingested, Measured
 from vultus.datasets.library import Library
 from vultus.datasets.neighbours import ALL_PAIRS_MAX, candidate_pairs
@@ -102,6 +102,11 @@ def dedupe(
         pairs = candidate_pairs(
             len(entries), store.parts, spec.hash_bits, lambda n, of: follow("searching", n, of)
         )
+        asked = {
+            group["keep"]
+            for group in (library.read_stage("dedupe") or {"groups": []})["groups"]
+            if group["reason"] == ASKED_FOR
+        }
         links = _compared(library, entries, store, pairs, spec, follow)
         linked = {i for pair in links for i in pair}
         colours = prints.colours_of(library, {entries[i].content_id for i in linked})
@@ -113,7 +118,7 @@ def dedupe(
                 colour=colours.get(entry.content_id, 0.0),
                 captioned=bool(entry.caption),
                 name=entry.name,
-                forced=entry.name in keep,
+                forced=2 if entry.name in keep else int(entry.name in asked),
             )
             for i, entry in enumerate(entries)
         ]
@@ -147,8 +152,7 @@ def apply(library: Library, outcome: Mapping[str, Any], *, bursts: bool = False)
     with library.at_work():
         before = library.set_aside()
         keepers = {group["keep"] for group in outcome["groups"]}
-        while library.undo("dedupe", keepers):
-            pass
+        library.release("dedupe", keepers)
         verbs = {
             one.name: decision.verb
             for decision in library.decisions()

@@ -77,8 +77,9 @@ def freeze(
                 next_command=f"vultus dataset show {shlex.quote(str(library.folder))}",
             )
         _refuse_outdated(library, kept)
-        roles = _roles(library, kept)
-        refuse_leaks(roles, _shots(library, kept))
+        shots = _shots(library, kept)
+        roles = _roles(library, kept, shots)
+        refuse_leaks(roles, shots)
         manifest = _manifest(library, kept, roles, persona, resolution_px)
         digest = content_id(canonical(manifest).encode())
         folder = library.folder / "frozen" / digest[7:23]
@@ -164,15 +165,20 @@ def _buckets(resolution_px: int) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found))
 
 
-def _roles(library: Library, kept: Sequence[Entry]) -> dict[str, str]:
+def _roles(library: Library, kept: Sequence[Entry], shots: Mapping[str, str]) -> dict[str, str]:
     """The side of every kept picture; a view stands where its parent stands, everything trains without a split."""
-    told: Mapping[str, str] = (library.read_stage("split") or {}).get("roles", {})
+    split = library.read_stage("split") or {}
+    told: Mapping[str, str] = split.get("roles", {})
+    unused = frozenset(split.get("unused", ()))
     parent = {e.name: e.lineage.parent for e in kept if e.lineage is not None and e.derived}
+    sides = {shots[name]: side for name, side in told.items() if name in shots}
 
     def role(name: str) -> str:
         for _ in range(len(parent) + 1):
             name = parent.get(name, name)
-        return told.get(name, "training")
+        # A picture without a face that could be read has no side of its own: it stands where its shot stands.
+        beside = sides.get(shots.get(name, name), "training") if name in unused else "training"
+        return told.get(name, beside)
 
     return {entry.name: role(entry.name) for entry in kept}
 
@@ -189,22 +195,29 @@ def _refuse_outdated(library: Library, kept: Sequence[Entry]) -> None:
     folder = shlex.quote(str(library.folder))
     split = library.read_stage("split")
     if split is not None:
-        known = split.get("contents", {})
-        late = [entry.name for entry in own if known.get(entry.name) != entry.content_id]
+        known = split.get("contents")
+        if known is None:  # of a version that noted names only
+            names = {*split["roles"], *split["unused"]}
+            late = [entry.name for entry in own if entry.name not in names]
+        else:
+            late = [entry.name for entry in own if known.get(entry.name) != entry.content_id]
         if late:
+            # As it was asked for: with another seed half of what was held out would be trained on.
+            asked = split.get("asked") or (f"--seed {split['seed']}" if "seed" in split else "")
             raise DatasetError(
                 f"the split does not know {_named(late)}: they came, came back or were replaced since",
                 where=str(library.folder),
                 expected="a split of the pictures that are kept now",
-                next_command=f"vultus dataset split {folder}",
+                next_command=f"vultus dataset split {folder} {asked}".rstrip(),
             )
-    words = (library.read_stage("captions") or {}).get("own", {})
+    captions = library.read_stage("captions") or {}
+    words = captions.get("own", {})
     changed = [entry.name for entry in own if words.get(entry.name, entry.caption) != entry.caption]
     if changed:
         raise DatasetError(
             f"your own words changed after `caption` was run: {_named(changed)}",
             where=str(library.folder),
-            expected="captions made of the words of now",
+            expected=f"captions made of the words of now (the rest by {captions.get('captioner')}, as before)",
             next_command=f"vultus dataset caption {folder}",
         )
 

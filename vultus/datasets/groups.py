@@ -19,9 +19,11 @@ from dataclasses import dataclass
 
 from vultus.datasets.compare import Link
 
-__all__ = ["Group", "Member", "Worth", "find_groups"]
+__all__ = ["ASKED_FOR", "Group", "Member", "Worth", "find_groups"]
 
 Pair = tuple[int, int]
+ASKED_FOR = "you asked for it"
+"""The reason of a group whose picture the user chose; later calls go by it."""
 COLOURED = 0.02
 """Mean colourfulness from which a picture is one in colour; a grey JPEG has 0.00."""
 FADED_SHARE = 0.25
@@ -38,7 +40,8 @@ class Worth:
     captioned: bool
     name: str
     rank: float = 0.0
-    forced: bool = False
+    forced: int = 0
+    """2 = the user asks for it now, 1 = asked for it before"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ def _group(
     faded = _faded(shot, worth)
     sharpest = max(worth[i].sharpness for i in shot if i not in faded) or 1.0
 
-    def key(i: int) -> tuple[bool, bool, int, bool, bool, float, bool, int, str]:
+    def key(i: int) -> tuple[int, bool, int, bool, bool, float, bool, int, str]:
         one = worth[i]
         share = one.sharpness / sharpest
         # Below that it was enlarged or blurred; above, compression and noise play with the figure.
@@ -99,7 +102,7 @@ def _group(
         # Within 2 % two copies are of one size: then form and captions decide, not a rounding.
         size = -round(50 * _log(real))
         return (
-            not one.forced,
+            -one.forced,
             i in crops,
             size,
             i in faded,
@@ -143,7 +146,7 @@ def _reason(
 ) -> str:
     a, b = worth[keep], worth[second]
     if a.forced:
-        return "you asked for it"
+        return ASKED_FOR
     if second in crops and keep not in crops:
         return "it shows the whole picture"
     one_size = abs(_log(a.pixels) - _log(b.pixels)) < 0.02

@@ -5,7 +5,8 @@
 A picture that is there already (same name, same bytes, same caption) is not decoded again: that is how a killed
 ingest goes on. Rows are committed with their bytes safely stored before them, READ_BATCH pictures at a time.
 Names are paths below the source; when two sources use one name for different pictures, the second one's pictures
-are named below the name of their source. A name whose picture came with an earlier command keeps that picture.
+are named below the name of their source. A name whose picture came with an earlier command keeps that picture,
+unless the user says --replace; words that a picture came with are kept where its .txt is gone.
 
 Lineage is taken from three places: the project's own making (`Library.derive`), "Vultus-Parent" written by this
 project into a picture it exported, and XMP DerivedFrom/OriginalDocumentID of editors. Only the first two exempt a
@@ -88,11 +89,14 @@ def ingest_sources(
     library: Library,
     sources: Sequence[Path],
     follow: Callable[[int, int], None] = lambda done, of: None,
+    *,
+    replace_them: bool = False,
 ) -> Intake:
     """Bring every picture of folders, zip files and single files into the dataset.
 
     `follow(done, of)` hears of each picture. Raises DatasetError when a source is missing or hostile, or when not
-    one picture could be read; a damaged picture among good ones is only told.
+    one picture could be read; a damaged picture among good ones is only told. With `replace_them` a picture takes the
+    place of another one that has its name.
     """
     with ExitStack() as open_sources, library.at_work():
         found: list[Found] = []
@@ -101,7 +105,7 @@ def ingest_sources(
             mine, others = look_into(source, open_sources)
             found += _apart(mine, found, source)
             passed_over += others
-        outcome = _take(library, found, passed_over, follow)
+        outcome = _take(library, found, passed_over, follow, replace_them)
         if not library.entries():
             raise _nothing(sources, outcome)
         library.write_stage(
@@ -218,6 +222,9 @@ def _below(source: Path) -> str:
 
 def _placed(one: Found, content: str, there: Mapping[str, Entry]) -> str:
     """The name a picture is kept under: its own, unless another picture has it."""
+    plain = one.name.removeprefix(f"{one.below}/")
+    if plain in there and there[plain].content_id == content:
+        return plain
     marks = chain([""], (f"-{n}" for n in count(2)))
     tried = [one.name]
     while tried[-1] in there:
@@ -232,6 +239,7 @@ def _take(
     found: Sequence[Found],
     passed_over: list[str],
     follow: Callable[[int, int], None],
+    replace_them: bool,
 ) -> Intake:
     there = {entry.name: entry for entry in library.entries()}
     refused: list[Refused] = []
@@ -247,10 +255,16 @@ def _take(
         try:
             data = one.read()
             caption, why = _words(one)
-            name = _placed(one, content_id(data), there)
+            name = one.name if replace_them else _placed(one, content_id(data), there)
             if why:
                 unread.append(Refused(PurePosixPath(one.name).with_suffix(".txt").as_posix(), why))
             before = there.get(name)
+            if before and before.content_id != content_id(data):
+                before = None  # exchanged by the user's word
+            if before and not caption:
+                caption = (
+                    before.caption
+                )  # a .txt that is gone or cannot be read takes no words away
             if before and before.caption == caption:
                 library.blobs.heal(data)
                 known += 1
@@ -259,7 +273,7 @@ def _take(
                 there[name] = waiting[-1]
                 library.blobs.heal(data)
                 added += 1
-            if name != one.name:
+            if len(name) > len(one.name):
                 renamed.append((one.name, name))
         except PictureError as error:
             refused.append(Refused(one.name, error.what))

@@ -326,6 +326,17 @@ class Library:
                 return taken
         return None
 
+    def release(self, verb: str, names: Collection[str]) -> None:
+        """Take single names out of what a verb set aside; the rest of its decisions stands."""
+        every = []
+        for decision in self.decisions():
+            rows = decision.set_aside
+            if decision.verb == verb and not decision.undone:
+                rows = tuple(row for row in rows if row.name not in names)
+            if rows:
+                every.append(dataclasses.replace(decision, set_aside=rows))
+        self._write_decisions(every)
+
     def _write_decisions(self, every: Sequence[Decision]) -> None:
         write_json(self.folder / "decisions.json", [dataclasses.asdict(one) for one in every])
 

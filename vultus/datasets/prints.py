@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -75,8 +76,6 @@ def measure_prints(library: Library, follow: Callable[[int, int], None]) -> None
 
     SIFT and decoders leave Python's lock, so threads do; a batch is committed every few seconds.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     known = library.measured(KIND)
     todo = {entry.content_id for entry in library.entries() if not entry.derived}
     waiting = [one for one in sorted(todo) if one not in known]
@@ -101,11 +100,10 @@ def colours_of(library: Library, content_ids: Iterable[str]) -> dict[str, float]
     """How colourful pictures are (`colourfulness`); asked only of those that repeat another one."""
     wanted = sorted(content_ids)
     known = library.recall(COLOUR, wanted)
-    fresh = {
-        one: struct.pack("<d", colourfulness(library.picture(one).rgb))
-        for one in wanted
-        if one not in known
-    }
+    missing = [one for one in wanted if one not in known]
+    with ThreadPoolExecutor(max_workers=workers()) as pool:
+        shades = pool.map(lambda one: colourfulness(library.picture(one).rgb), missing)
+        fresh = {one: struct.pack("<d", shade) for one, shade in zip(missing, shades, strict=True)}
     library.remember(COLOUR, fresh)
     return {one: float(struct.unpack("<d", data)[0]) for one, data in (known | fresh).items()}
 

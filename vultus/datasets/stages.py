@@ -194,6 +194,7 @@ def split_library(
         readings = readings_of(library, engine, advance)
         entries = {entry.name: entry for entry in library.entries()}
         usable = [reading for reading in readings if reading.emb is not None]
+        own = [entry for entry in library.kept() if not entry.derived]
         family = families([r.name for r in usable], links_of(library), parents_of(entries))
         held = [
             Held(
@@ -213,12 +214,13 @@ def split_library(
                 "dataset": library.digest(),
                 "pack_digest": engine.pack.digest,
                 "seed": seed,
+                "asked": f"--seed {seed} --references {spec.references_min} --share {spec.reference_share:g}",
                 "roles": {
                     **dict.fromkeys(split.training, "training"),
                     **dict.fromkeys(split.references, "reference"),
                 },
-                "unused": [r.name for r in readings if r.emb is None],
-                "contents": {r.name: r.content_id for r in readings},
+                "unused": sorted({entry.name for entry in own} - {r.name for r in usable}),
+                "contents": {entry.name: entry.content_id for entry in own},
                 "families": dict(sorted(split.family.items())),
                 "strata": {key: list(value) for key, value in split.strata.items()},
             },

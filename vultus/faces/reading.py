@@ -32,22 +32,24 @@ class Reading:
 
 
 def pictures_of(paths: Sequence[Path]) -> list[Path]:
-    """Every picture file of files and folders. Raises PictureError for a place without any."""
+    """Every picture file of files and folders, absent ones included: reading them tells the fault.
+
+    Raises PictureError, for the first place, where there is no picture in any.
+    """
     found: list[Path] = []
     for path in paths:
-        some = list_pictures(path)[0] if path.is_dir() else [path] if path.exists() else []
-        if not some:
-            place = shlex.quote(str(path.parent))
-            raise PictureError(
-                "the folder holds no pictures" if path.is_dir() else "there is no such file",
-                where=printable(str(path)),
-                expected="a picture, or a folder of pictures (PNG, JPEG, WebP, ...)",
-                next_command="name another folder, or put pictures there"
-                if path.is_dir()
-                else f"ls {place}",
-            )
-        found += some
-    return found
+        found += list_pictures(path)[0] if path.is_dir() else [path]
+    if any(one.exists() for one in found):
+        return found
+    first = paths[0]
+    raise PictureError(
+        "the folder holds no pictures" if first.is_dir() else "there is no such file",
+        where=printable(str(first)),
+        expected="a picture, or a folder of pictures (PNG, JPEG, WebP, ...)",
+        next_command="name another folder, or put pictures there"
+        if first.is_dir()
+        else f"ls {shlex.quote(str(first.parent))}",
+    )
 
 
 def read_files(

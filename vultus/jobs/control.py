@@ -84,7 +84,10 @@ def move_deadline(job: JobFolder, deadline_h: float | None, *, now: float) -> No
     Raises JobError when none was and its own has passed: it would be stopped again at once.
     """
     if deadline_h is None:
-        if not job.has_supervisor and _is_late(job, now):
+        cleans_up = (
+            job.owed_file.exists() or job.is_at_work
+        )  # a ComfyUI waits, or a worker nobody looks after
+        if not job.has_supervisor and not cleans_up and _is_late(job, now):
             raise JobError(
                 f"the deadline of job {job.id} has passed: it would be stopped again at once",
                 expected="a new deadline in hours from now; 0 = none",

@@ -167,7 +167,7 @@ def _refuse_small(given: Given, amount: Amount, bought: int) -> None:
 
 def measured_price(given: Given, lanes: int) -> Price | None:
     """What a render of this plan's size has cost in this workspace; None when none was made."""
-    if not (given.workspace.memory / "ledger.sqlite").is_file():
+    if not given.workspace.was_begun:
         return None
     spec = given.plan.render
     size = {"steps": spec.steps, "width_px": spec.width_px, "height_px": spec.height_px}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+from vultus.core.errors import CardBusyError, MissingExtraError, ToolError, VultusError
 from vultus.core.progress import Progress
 from vultus.datasets.manifest import read_manifest
 from vultus.datasets.records import Dataset
@@ -43,7 +44,33 @@ def drive(
     run is at work in this workspace.
     """
     given = gather(workspace, retry_failed=retry_failed)
+    try:
+        return _drive(given, inline=inline, quiet=quiet)
+    except (CardBusyError, MissingExtraError, ToolError):
+        # A run that is finished needs no card, no package and no tool.
+        remembered = _remembered(given)
+        if remembered is None:
+            raise
+        return remembered
+
+
+def _remembered(given: Given) -> Outcome | None:
+    """The outcome where all of it is in the ledger already."""
+    if not given.workspace.was_begun:
+        return None
+    pool = LookUpPool(given.workspace.memory)
+    try:
+        with given.workspace.at_work():
+            return run(given, pool, count_lanes(given))
+    except VultusError:
+        return None
+    finally:
+        pool.close()
+
+
+def _drive(given: Given, *, inline: bool, quiet: bool) -> Outcome:
     refuse_hopeless(given)
+    workspace = given.workspace
     lanes = 1 if inline else count_lanes(given)
     with (
         workspace.at_work(),

@@ -10,6 +10,7 @@ import importlib.util
 
 from vultus.core.errors import MissingExtraError, RenderError
 from vultus.core.weights import require_base
+from vultus.store.ledger import Ledger
 from vultus.studies.cost import refuse_small_budget
 from vultus.studies.given import Given
 from vultus.sweeps.allocate import ALLOCATORS, Rules
@@ -25,8 +26,16 @@ def refuse_hopeless(given: Given) -> None:
     refuse_small_budget(given)
     ALLOCATORS.get(given.plan.sweep.allocator)(Rules())
     _refuse_bases(given)
-    if not given.loras:
+    if not given.loras and not _has_trained(given):
         _refuse_trainer(given)
+
+
+def _has_trained(given: Given) -> bool:
+    """True where a training of this workspace is finished: what it needed may be gone, or on another machine."""
+    if not given.workspace.was_begun:
+        return False
+    with Ledger.open(given.workspace.memory) as ledger:
+        return any(ledger.outputs(step.key) is not None for step in ledger.steps("train"))
 
 
 def _refuse_bases(given: Given) -> None:

@@ -160,7 +160,8 @@ def _averaged(
         return (), ()
     (done,) = at.pool.run([Task(one(at, requests.average_order(at.given, last)))])
     steps = tuple(checkpoint.step for checkpoint in last)
-    mean = Checkpoint(steps[-1] + 1, done.ids[AVERAGE], done.files[AVERAGE], steps)
+    # The plan's number, also where the clock ended the training early: the sweep asks for that one.
+    mean = Checkpoint(at.given.steps[-1], done.ids[AVERAGE], done.files[AVERAGE], steps)
     said = ", ".join(str(step) for step in steps)
     return (mean,), (f"Step {mean.step} is no step: it is the average of the checkpoints {said}.",)
 

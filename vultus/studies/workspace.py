@@ -42,6 +42,11 @@ class Workspace:
         return self.folder / ".vultus"
 
     @property
+    def was_begun(self) -> bool:
+        """True once anything was kept here; asking makes nothing."""
+        return (self.memory / "ledger.sqlite").is_file()
+
+    @property
     def reports(self) -> Path:
         """Where reports are written."""
         return self.folder / "reports"

@@ -89,6 +89,10 @@ def read_lora(path: Path) -> LoraFile:
             raise WeightsError(f"has {name} and no lora_up beside it", where=str(path))
         # without an alpha loaders take the rank
         alpha = tensors.get(f"{prefix}.alpha", np.asarray(len(np.atleast_1d(down)))).reshape(-1)
+        if alpha.size != 1:
+            raise WeightsError(
+                f"{prefix}.alpha holds {alpha.size} numbers", where=str(path), expected="one"
+            )
         pairs[prefix] = Pair(
             down=down,
             up=up,
