@@ -109,7 +109,8 @@ def schedule_all(folder: Path, steps: int, *, with_ray: bool) -> dict[str, Any]:
 
 def measure(folder: Path, steps: int, only: str = "") -> dict[str, Any]:
     """Both halves; without Ray its rows are left out, and that is said."""
-    shutil.rmtree(folder, ignore_errors=True)  # what an earlier call made would only be looked up
+    for name in ("disk", "ray-sweep"):  # what an earlier call made would only be looked up
+        shutil.rmtree(folder / name, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     has_ray = importlib.util.find_spec("ray") is not None
     if not has_ray:
