@@ -15,12 +15,13 @@ from xml.etree import ElementTree
 import pytest
 
 from vultus.cli.main import main
-from vultus.core.errors import MissingExtraError, ScoreError
+from vultus.core.errors import CardBusyError, MissingExtraError, ScoreError
 from vultus.faces.engines.fake import Planted
 from vultus.reports.sheets import contact_sheets
 from vultus.scoring.gate import GUARD_NAMES
 from vultus.scoring.second import SECOND_JUDGE
 from vultus.store.ledger import Ledger
+from vultus.studies.calibration import calibrate_workspace
 from vultus.studies.drive import drive
 from vultus.studies.outcome import Outcome
 from vultus.studies.workspace import Workspace
@@ -195,6 +196,21 @@ def test_a_finished_run_needs_no_card_no_package_and_no_tool(
     assert found.choice == world.outcome.choice and _attempts(world.folder) == before
     with pytest.raises(MissingExtraError):
         drive(Workspace(make_workspace(tmp_path / "new", pictures=20)), inline=True, quiet=True)
+
+
+def test_a_workspace_that_is_calibrated_needs_no_card(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise CardBusyError("card 0 is in use by another job")
+
+    monkeypatch.setattr("vultus.studies.calibration.lease", busy)
+    before = _attempts(world.folder)
+    found = calibrate_workspace(Workspace(world.folder), inline=True, quiet=True)
+    assert found.healthy and len(found.scales) == 2 and _attempts(world.folder) == before
+    with pytest.raises(CardBusyError):
+        new = make_workspace(tmp_path / "new", pictures=20)
+        calibrate_workspace(Workspace(new), inline=True, quiet=True)
 
 
 def test_the_best_and_the_worst_are_shown_beside_the_base(world: World) -> None:
