@@ -286,7 +286,9 @@ def test_a_job_takes_several_cards_or_none(
     for card in (first, second):
         with pytest.raises(CardBusyError, match=f"job {job.id}"):
             take(card, "somebody else")
-    os.kill(supervisor_pid(job), 9)  # the worker holds both on without its supervisor
+    killed = supervisor_pid(job)
+    os.kill(killed, 9)  # the worker holds both on without its supervisor
+    wait_until(lambda: identify(killed) is None)  # a worker that ended before that would miss it
     assert is_held(lock_path(first.uuid)) and is_held(lock_path(second.uuid))
     hold.unlink()
     assert wait_finished(job) == "done"
