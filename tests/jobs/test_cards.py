@@ -298,16 +298,23 @@ def test_a_job_takes_several_cards_or_none(
     wait_until(lambda: not is_held(lock_path(first.uuid)) and not is_held(lock_path(second.uuid)))
 
 
-@pytest.mark.slow
-def test_a_card_that_a_notebook_fills_holds_nobody_up(
-    home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Card 0 is half full for good, its lock is free: two jobs for any card take card 1, one after the other."""
+def two_cards_the_first_half_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Card, ...]:
     monkeypatch.setenv("VULTUS_PROBE", "fake")
     monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
     fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 24 * GIB])
     cards = open_probe().cards()
     fake_cards.hold(tmp_path / "cards", cards[0].uuid, 12 * GIB)
+    return cards
+
+
+@pytest.mark.slow
+def test_a_card_that_a_notebook_fills_holds_nobody_up(
+    home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Card 0 is half full for good, its lock is free: two jobs for any card take card 1, one after the other."""
+    cards = two_cards_the_first_half_full(tmp_path, monkeypatch)
     jobs = [
         make_job(
             python,
@@ -327,11 +334,7 @@ def test_a_job_that_has_its_card_waits_for_its_memory_and_for_nobodys_turn(
     home: Path, python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Job 1 wants card 0 and no other, which is full; job 2 wants any and must not stand behind it."""
-    monkeypatch.setenv("VULTUS_PROBE", "fake")
-    monkeypatch.setenv("VULTUS_FAKE_CARDS", str(tmp_path / "cards"))
-    fake_cards.plant_cards(tmp_path / "cards", [24 * GIB, 24 * GIB])
-    cards = open_probe().cards()
-    fake_cards.hold(tmp_path / "cards", cards[0].uuid, 12 * GIB)
+    cards = two_cards_the_first_half_full(tmp_path, monkeypatch)
     words = ["work", str(tmp_path / "w0" / "work"), "1", "0"]
     first = make_job(python, words, tmp_path / "w0", card="0", comfyui="ignore")
     wait_until(lambda: first.state.has_card)

@@ -20,11 +20,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.util
+import io
 import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from vultus import __version__
@@ -79,8 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a fault of the user never becomes a traceback."""
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, ValueError):  # a file name may hold bytes that are no text
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
     job = _attach()
     try:
         code, lines = _told(words)

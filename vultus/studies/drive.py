@@ -58,14 +58,10 @@ def _remembered(given: Given) -> Outcome | None:
     """The outcome where all of it is in the ledger already."""
     if not given.workspace.was_begun:
         return None
-    pool = LookUpPool(given.workspace.memory)
     try:
-        with given.workspace.at_work():
-            return run(given, pool, count_lanes(given))
+        return _looked_up(given)
     except VultusError:
         return None
-    finally:
-        pool.close()
 
 
 def _drive(given: Given, *, inline: bool, quiet: bool) -> Outcome:
@@ -91,9 +87,12 @@ def _drive(given: Given, *, inline: bool, quiet: bool) -> Outcome:
 
 def look_up(workspace: Workspace) -> Outcome:
     """The outcome of a run that is finished; nothing is made. Raises StepError when something is missing."""
-    given = gather(workspace)
-    with workspace.at_work():
-        pool = LookUpPool(workspace.memory)
+    return _looked_up(gather(workspace))
+
+
+def _looked_up(given: Given) -> Outcome:
+    with given.workspace.at_work():
+        pool = LookUpPool(given.workspace.memory)
         try:
             return run(given, pool, count_lanes(given))
         finally:
